@@ -1,69 +1,107 @@
 #!/usr/bin/env bash
-# Builds the real programs that the tests and the demo run, each from its pinned Go module beside this script, into
-# $STOWAGE_TOOLS (default ~/.cache/stowage/tools). A program is built once per pin; running this again costs nothing.
+# Builds the real programs that tests, demo and benchmarks run, into $STOWAGE_TOOLS (default ~/.cache/stowage/tools):
+# each from its pinned Go module beside this script, and cargo-deny from crates.io. A program is built once per pin; to
+# run this again costs nothing. Go's own caches are left as they are: they are shared with whatever else uses Go.
 #
-# kube-apiserver, etcd and kubectl are taken from KUBEBUILDER_ASSETS when that folder has all three (the ecosystem's
-# convention); kube-controller-manager is then looked for there and on PATH too.
+# Programs in KUBEBUILDER_ASSETS (the ecosystem's convention: etcd, kube-apiserver, kubectl) are linked, not built.
 #
 #   build.sh [PROGRAM...]     default: every program
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 tools=${STOWAGE_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/stowage/tools}
-mkdir -p "$tools"
-export GOTOOLCHAIN=local CGO_ENABLED=0 GOFLAGS="-buildvcs=false -trimpath"
+every=(kubectl etcd kube-apiserver kube-controller-manager restic restic-0.13 versitygw nats-server cargo-deny)
+built=0 # programs built in this run
 
-die() { echo "make tools: $*" >&2; exit 1; }
+say() { echo "make tools: $*" >&2; }
+die() { say "$@"; exit 1; }
 
-# The pin of a program: a hash of everything that decides its bytes.
-pin() { cat "$here/$1/go.mod" "$here/$1/go.sum" "$here/build.sh" | sha256sum | cut -d' ' -f1; }
-
-# build PROGRAM MODULE PACKAGE [GO BUILD FLAGS...]
-build() {
-  local program=$1 module=$2 package=$3
-  shift 3
-  local want stamp=$tools/.$program.pin started=$SECONDS
-  want=$(pin "$module")
-  if [[ -x $tools/$program && $(cat "$stamp" 2>/dev/null) == "$want" ]]; then return; fi
-  command -v go >/dev/null || die "Go 1.26 or later is needed to build $program (https://go.dev/dl), or set KUBEBUILDER_ASSETS"
-  echo "make tools: building $program (${package##*/cmd/}); the first time this takes a while" >&2
-  if ! (cd "$here/$module" && go build -mod=mod "$@" -o "$tools/$program.new" "$package") >"$tools/$program.log" 2>&1; then
-    tail -5 "$tools/$program.log" >&2
-    die "building $program failed; the whole output is in $tools/$program.log"
+# once PROGRAM PIN COMMAND...: unless the program stands there under this pin, run COMMAND, which writes PROGRAM.new.
+once() {
+  local program=$1 pin=$2 stamp=$tools/.$1.pin log=$tools/$1.log started=$SECONDS
+  shift 2
+  if [[ -x $tools/$program && $(cat "$stamp" 2>/dev/null) == "$pin" ]]; then return; fi
+  say "building $program; the first time this takes a while"
+  if ! "$@" >"$log" 2>&1; then
+    tail -5 "$log" >&2
+    die "building $program failed; the whole output is in $log"
   fi
   mv "$tools/$program.new" "$tools/$program"
-  echo "$want" >"$stamp"
-  rm -f "$tools/$program.log"
-  echo "make tools: $program built in $((SECONDS - started)) s" >&2
+  echo "$pin" >"$stamp"
+  rm -f "$log"
+  built=$((built + 1))
+  say "$program built in $((SECONDS - started)) s"
 }
 
+# The pin of a Go program: a hash of its module and of the command that builds it, not of the words in this script.
+go_pin() {
+  local module=$1
+  shift
+  { cat "$here/$module"/go.* && echo "${go_environment[@]}" "$@"; } | sha256sum | cut -d' ' -f1
+}
+
+go_environment=(GOTOOLCHAIN=local CGO_ENABLED=0 "GOFLAGS=-buildvcs=false -trimpath -mod=readonly")
+
+# go_program PROGRAM MODULE PACKAGE LDFLAGS
+go_program() {
+  local program=$1 module=$2 command=(go build -ldflags "$4" -o "$tools/$1.new" "$3")
+  once "$program" "$(go_pin "$module" "$3" "$4")" go_build "$module" "${command[@]}"
+}
+
+go_build() {
+  command -v go >/dev/null || { echo "Go 1.26 or later is needed: https://go.dev/dl"; return 1; }
+  cd "$here/$1" && env "${go_environment[@]}" "${@:2}"
+}
+
+# Kubernetes states its version only if the linker tells it.
 kubernetes_version=v1.34.4
-version_flags() {
-  local package
-  for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
-    printf -- ' -X %s.gitVersion=%s -X %s.gitMajor=1 -X %s.gitMinor=34 -X %s.gitTreeState=clean' \
-      "$package" "$kubernetes_version" "$package" "$package" "$package"
-  done
-}
-kubernetes() { build "$1" kubernetes "k8s.io/kubernetes/cmd/$1" -ldflags "-s -w$(version_flags)"; }
-plain() { build "$1" "$2" "$3" -ldflags '-s -w'; }
+kubernetes_ldflags='-s -w'
+for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
+  kubernetes_ldflags+=" -X $package.gitVersion=$kubernetes_version -X $package.gitMajor=1"
+  kubernetes_ldflags+=" -X $package.gitMinor=34 -X $package.gitTreeState=clean"
+done
 
-# given PROGRAM: the ecosystem's convention already provides it
-given() { [[ -n ${KUBEBUILDER_ASSETS:-} && -x $KUBEBUILDER_ASSETS/$1 ]]; }
+# Without optimisation: it runs for a second, and to optimise it would take longer than all of its runs.
+cargo_deny_version=0.20.2
+cargo_deny() {
+  env CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+    CARGO_TARGET_DIR="$tools/cargo-deny.target" \
+    cargo install --locked cargo-deny --version "$cargo_deny_version" --root "$tools/cargo-deny.root" &&
+    mv "$tools/cargo-deny.root/bin/cargo-deny" "$tools/cargo-deny.new" &&
+    rm -rf "$tools/cargo-deny.root" "$tools/cargo-deny.target"
+}
 
 program() {
-  if given "$1"; then ln -sf "$KUBEBUILDER_ASSETS/$1" "$tools/$1"; rm -f "$tools/.$1.pin"; return; fi
+  if [[ -n ${KUBEBUILDER_ASSETS:-} && -x $KUBEBUILDER_ASSETS/$1 ]]; then
+    ln -sf "$KUBEBUILDER_ASSETS/$1" "$tools/$1"
+    rm -f "$tools/.$1.pin"
+    return
+  fi
   case $1 in
-    kube-apiserver | kube-controller-manager | kubectl) kubernetes "$1" ;;
-    etcd) plain etcd etcd go.etcd.io/etcd/server/v3 ;;
-    nats-server) plain nats-server nats-server github.com/nats-io/nats-server/v2 ;;
-    versitygw) plain versitygw versitygw github.com/versity/versitygw/cmd/versitygw ;;
-    restic) plain restic restic github.com/restic/restic/cmd/restic ;;
-    restic-0.13) plain restic-0.13 restic-0.13 github.com/restic/restic/cmd/restic ;;
+    kube-apiserver | kube-controller-manager | kubectl)
+      go_program "$1" kubernetes "k8s.io/kubernetes/cmd/$1" "$kubernetes_ldflags" ;;
+    etcd) go_program etcd etcd go.etcd.io/etcd/server/v3 '-s -w' ;;
+    nats-server) go_program nats-server nats-server github.com/nats-io/nats-server/v2 '-s -w' ;;
+    versitygw) go_program versitygw versitygw github.com/versity/versitygw/cmd/versitygw '-s -w' ;;
+    restic | restic-0.13) go_program "$1" "$1" github.com/restic/restic/cmd/restic '-s -w' ;;
+    cargo-deny) once cargo-deny "$cargo_deny_version" cargo_deny ;;
     *) die "no such program: $1" ;;
   esac
 }
 
-for name in "${@:-}"; do
-  [[ -n $name ]] && program "$name" && continue
-  for every in kubectl etcd kube-apiserver kube-controller-manager restic restic-0.13 versitygw nats-server; do program "$every"; done
-done
+# What Rust needs to link: a C compiler (ring, zstd) and lld (.cargo/config.toml).
+linker() {
+  if command -v cc >/dev/null && command -v ld.lld >/dev/null; then return; fi
+  if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+    say "installing gcc and lld"
+    if (apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends gcc libc6-dev lld) \
+      >"$tools/apt.log" 2>&1; then return; fi
+    die "installing gcc and lld failed; the whole output is in $tools/apt.log"
+  fi
+  die "a C compiler and lld are needed; install the packages gcc and lld"
+}
+
+mkdir -p "$tools"
+[[ $# -gt 0 ]] || set -- "${every[@]}"
+linker
+for name in "$@"; do program "$name"; done
+if ((built > 0)); then say "$built programs built in $SECONDS s, in $tools"; fi

@@ -1,0 +1,40 @@
+# `make` lists the targets. Real programs go to $(STOWAGE_TOOLS), outside the tree; cargo's output to target/, or to
+# CARGO_TARGET_DIR when that is set.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help tools lint test demo bench advisories
+
+cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)
+export STOWAGE_TOOLS ?= $(cache)/stowage/tools
+export PATH := $(STOWAGE_TOOLS):$(PATH)
+
+help: ## list the targets
+	@echo "Stowage: back up Kubernetes resource YAML into restic repositories"
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+
+tools: ## build the real programs that tests and demo run, once (about 15 minutes on two cores)
+	@testkit/tools/build.sh
+
+lint: ## check format, clippy, doc links, licences and sources of dependencies, shell scripts
+	@testkit/tools/build.sh cargo-deny
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+	cargo deny check bans licenses sources
+	@if command -v shellcheck >/dev/null; then shellcheck $$(git ls-files '*.sh' .ci/run); \
+	 else echo "make lint: shellcheck is not installed; shell scripts are not checked" >&2; fi
+
+test: tools ## run every test, those against the real programs included
+	cargo test --workspace --locked
+
+demo: tools ## back up a real cluster of a few thousand objects, and restore from it, step by step
+	@demo/run.sh
+
+bench: tools ## measure speed and memory against the floor and against restic (docs/benchmarks.md)
+	@bench/run.sh
+
+advisories: ## ask the RustSec database about the dependencies (needs the network)
+	@testkit/tools/build.sh cargo-deny
+	cargo deny check advisories
