@@ -1,1 +1,63 @@
-//! A restic repository engine.
+//! A restic repository engine for very many small files: repository formats 1 and 2, in a local folder or in an S3 bucket.
+//!
+//! 1. **restic is the judge.** Everything written here is read, checked and restored by restic, and everything restic writes is read
+//!    here. The format's rules are those of restic's design document ("References: Repository format"), the names too.
+//! 2. **Order of writes.** Packs, then the index that names them, then the snapshot. A reader trusts only what a snapshot names, so a
+//!    process that stops anywhere leaves at most unreferenced packs behind, never a broken repository.
+//! 3. **Nothing in memory but what must be.** The ids of the known blobs, one compact row per file, and the packs in flight; see
+//!    [`Backup`] for the figures.
+//! 4. **CPU work on plain threads, I/O on tokio.** A [`Worker`] hashes, compresses, encrypts and verifies on the thread that calls
+//!    it; full packs are handed to a bounded number of async writers, and a worker that is faster than the storage waits.
+//! 5. **A failed request is never an empty answer.** Every error is typed ([`Error`]); "there is no repository" is only said when the
+//!    storage itself said that there is no `config` file.
+//! 6. **The same input gives the same tree**, whatever the order and the number of threads: all times in a tree come from the files,
+//!    none from the clock.
+//!
+//! | entry point | what for |
+//! |---|---|
+//! | [`Location`] → [`Backend`] | restic's notation of a place, and the place itself |
+//! | [`Repository`] | open, init, snapshots, reading |
+//! | [`Backup`], [`Worker`] | writing one snapshot |
+//! | [`Lock`] | restic's lock, held and refreshed |
+//!
+//! **Invariant:** this crate knows nothing of Kubernetes, prints nothing and reads no environment variable.
+
+mod backend;
+mod backup;
+mod chunked;
+mod chunker;
+mod codec;
+mod config;
+mod crypto;
+mod error;
+mod id;
+mod index;
+mod key_cache;
+mod key_file;
+mod location;
+mod lock;
+mod mac;
+mod pack;
+mod polynomial;
+mod read;
+mod repository;
+mod restore;
+mod secret;
+mod snapshot;
+mod tree;
+mod unpacked;
+
+pub use backend::{Backend, BackendError, FailureKind, File, FileKind, Listed, LocalBackend, ObjectBackend, Put};
+pub use backup::{Added, Backup, BackupOptions, FinishOptions, NewFile, Prepared, Progress, Summary, Worker};
+pub use config::Version;
+pub use error::Error;
+pub use id::Id;
+pub use key_file::KdfParams;
+pub use location::{ConnectOptions, Location, LocationError, S3Options};
+pub use lock::{Lock, LockOwner};
+pub use read::Entry;
+pub use repository::{InitOptions, Repository};
+pub use restore::{RestoreFilter, RestoreOptions, RestoreProgress, RestoreSummary};
+pub use secret::{Password, Secret};
+pub use snapshot::{Snapshot, SnapshotFilter, SnapshotSummary};
+pub use tree::{Node, NodeKind};

@@ -1,0 +1,12 @@
+//! restic judges what this engine writes, and this engine what restic writes; and the storages, races and damages around it.
+
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test that fails may panic")]
+
+mod behaviour;
+mod damage;
+mod failures;
+mod init;
+mod locks;
+mod restic;
+mod s3;
+mod support;
