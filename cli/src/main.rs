@@ -1,2 +1,7 @@
-//! kubectl plugin.
-fn main() {}
+//! `kubectl-stash`: see the library's head.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kubectl_stash::run()
+}

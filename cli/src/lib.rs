@@ -1,0 +1,58 @@
+//! `kubectl stash`: backs up Kubernetes resource YAML into a restic repository, and looks into such repositories.
+//!
+//! Everything happens in this process: no service of Stowage is needed. One module a verb; what they share:
+//!
+//! - `args`: the command line, its help and its defaults;
+//! - `cluster`: the kubeconfig, resolved as kubectl does;
+//! - `access`: the repository, its password and its storage, by restic's flags and variables;
+//! - `exit`: what can go wrong, the one place that prints, and the exit codes;
+//! - `signals`: Ctrl-C and SIGTERM;
+//! - `human`: numbers for people; `progress`: the bar, or plain lines where there is no terminal.
+//!
+//! Results go to standard output; progress, notes and errors go to standard error, so that output can be piped.
+
+mod access;
+mod allocator;
+mod args;
+mod backup;
+mod browse;
+mod cluster;
+mod exit;
+mod human;
+mod progress;
+mod restore_files;
+mod signals;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Verb};
+
+/// Runs the command line of this process.
+///
+/// Exit codes: 0 done; 1 failed, nothing was saved; 2 the command line is wrong; 3 a snapshot was saved, but something could not be
+/// read; 130 interrupted.
+pub fn run() -> ExitCode {
+    allocator::settle();
+    let Cli { cluster, verb } = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return exit::report(&error),
+    };
+    let outcome = runtime.block_on(async {
+        match verb {
+            Verb::Backup(args) => backup::run(&cluster, args).await,
+            Verb::Snapshots(args) => browse::snapshots(args).await,
+            Verb::Ls(args) => browse::ls(args).await,
+            Verb::Cat(args) => browse::cat(args).await,
+            Verb::RestoreFiles(args) => restore_files::run(args).await,
+        }
+    });
+    // After a second Ctrl-C a thread may still wait for storage that hangs; nobody waits for it.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(code) => code,
+        Err(failure) => exit::report_failure(&failure),
+    }
+}

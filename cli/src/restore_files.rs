@@ -1,0 +1,86 @@
+//! `kubectl stash restore-files`: a snapshot's files, or some of them, into a folder. Nothing is applied to a cluster.
+
+use std::process::ExitCode;
+
+use repository::{Repository, RestoreOptions, RestoreProgress, Snapshot};
+use serde_json::json;
+
+use crate::{
+    args::{Output, RestoreFilesArgs},
+    browse,
+    exit::{Failure, note, print},
+    human,
+    signals::Signals,
+};
+
+/// Restores, and says what it wrote. The repository is locked meanwhile, and unlocked also on Ctrl-C.
+pub(crate) async fn run(args: RestoreFilesArgs) -> Result<ExitCode, Failure> {
+    let mut signals = Signals::listen()?;
+    let repository = tokio::select! {
+        opened = args.repository.open() => opened?,
+        () = signals.next() => return Err(Failure::RestoreInterrupted),
+    };
+    let snapshot = browse::resolve(&repository, &args.snapshot).await?;
+    let lock = repository.lock_shared().await.map_err(Failure::repository("lock the repository"))?;
+    let restored = tokio::select! {
+        restored = restore(&repository, &snapshot, &args) => restored,
+        () = signals.next() => Err(Failure::RestoreInterrupted),
+    };
+    if let Err(error) = lock.release().await {
+        note(&format!("The lock on the repository could not be removed ({error}); the next backup removes it."));
+    }
+    let (files, bytes) = restored?;
+    let text = match args.output {
+        Output::Text => format!(
+            "Restored {} ({}) of snapshot {} into {}\n",
+            human::count(files, "file"),
+            human::bytes(bytes),
+            browse::short(&snapshot),
+            args.to.display()
+        ),
+        Output::Json => format!(
+            "{:#}\n",
+            json!({ "snapshot": snapshot.id.to_string(), "files": files, "bytes": bytes, "folder": args.to })
+        ),
+    };
+    print(text.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Restores what is wanted; returns files and bytes.
+async fn restore(repository: &Repository, snapshot: &Snapshot, args: &RestoreFilesArgs) -> Result<(u64, u64), Failure> {
+    let base = browse::absolute(snapshot, "");
+    let paths = args.paths.iter().map(|path| browse::absolute(snapshot, path)).collect();
+    let paths = if args.paths.is_empty() { vec![base.clone()] } else { outermost(paths) };
+    let (mut files, mut bytes) = (0, 0);
+    for path in paths {
+        let options = RestoreOptions { path, base: base.clone(), no_lock: true };
+        let restored = repository.restore(snapshot, &|_| true, &options, &args.to, &RestoreProgress::default()).await;
+        let restored = restored.map_err(Failure::repository("restore"))?;
+        files += restored.files;
+        bytes += restored.bytes;
+    }
+    Ok((files, bytes))
+}
+
+/// The paths without those that lie at or below another one: nothing is restored and counted twice.
+fn outermost(mut paths: Vec<String>) -> Vec<String> {
+    paths.iter_mut().for_each(|path| path.truncate(path.trim_end_matches('/').len()));
+    paths.sort();
+    paths.dedup();
+    let all = paths.clone();
+    let is_below = |path: &str, other: &str| path.strip_prefix(other).is_some_and(|rest| rest.starts_with('/'));
+    paths.retain(|path| !all.iter().any(|other| is_below(path, other)));
+    paths
+}
+
+#[cfg(test)]
+mod tests {
+    use super::outermost;
+
+    #[test]
+    fn nothing_is_restored_twice() {
+        let paths = ["/r/a/b", "/r/ab", "/r/a/", "/r/a", "/r/c"].map(str::to_owned).to_vec();
+        assert_eq!(outermost(paths), ["/r/a", "/r/ab", "/r/c"]);
+    }
+}

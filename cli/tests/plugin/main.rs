@@ -1,0 +1,5 @@
+//! The plugin as a user runs it: the built program, a real control plane, real storage, restic as the judge.
+
+mod backup;
+mod failures;
+mod run;
