@@ -15,10 +15,11 @@ const BYTES: &str = "131072";
 /// Starts this program again in place of itself, unless the variable is set already. Where that is not possible, everything works as
 /// well with more memory.
 pub(crate) fn settle() {
-    if cfg!(target_env = "gnu") && env::var_os(VARIABLE).is_none() {
-        if let Ok(program) = env::current_exe() {
-            // Returns only when it fails.
-            let _ = Command::new(program).args(env::args_os().skip(1)).env(VARIABLE, BYTES).exec();
-        }
+    if cfg!(target_env = "gnu")
+        && env::var_os(VARIABLE).is_none()
+        && let Ok(program) = env::current_exe()
+    {
+        // Returns only when it fails.
+        let _ = Command::new(program).args(env::args_os().skip(1)).env(VARIABLE, BYTES).exec();
     }
 }
