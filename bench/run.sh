@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures everything that docs/benchmarks.md reports and prints it in Markdown. Called by `make bench`, which has the
-# other programs built. Takes about half an hour; BENCH=quick measures only the 20,000 objects.
+# other programs built. BENCH=quick measures only the 20,000 objects.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 cargo build --release --locked -p kubectl-stash -p bench -p testkit --bins
