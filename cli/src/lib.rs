@@ -7,6 +7,7 @@
 //! - `access`: the repository, its password and its storage, by restic's flags and variables;
 //! - `exit`: what can go wrong, the one place that prints, and the exit codes;
 //! - `signals`: Ctrl-C and SIGTERM;
+//! - `allocator`: keeps the C library from holding memory that is no longer used;
 //! - `human`: numbers for people; `progress`: the bar, or plain lines where there is no terminal.
 //!
 //! Results go to standard output; progress, notes and errors go to standard error, so that output can be piped.
