@@ -14,9 +14,9 @@ echo "## Emitter"
 emitter
 for objects in "${sizes[@]}"; do
   echo "## Cluster with $objects objects"
-  kubectl=()
-  [[ $objects -gt 50000 ]] && kubectl=(--no-kubectl)
-  testbed run --namespaces $((objects / 300)) --objects "$objects" -- bench cluster "${kubectl[@]}"
+  options=(--rounds 8)
+  [[ $objects -gt 50000 ]] && options=(--rounds 13 --no-kubectl)
+  testbed run --namespaces $((objects / 300)) --objects "$objects" -- bench cluster "${options[@]}"
 done
 [[ ${BENCH:-} == quick ]] && exit 0
 echo "## Repository engine alone"
