@@ -8,7 +8,7 @@
 mod ids;
 mod json;
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{Stream, StreamExt, stream};
 
 pub(crate) use ids::IdTable;
 pub(crate) use json::IndexWriter;
@@ -35,6 +35,13 @@ pub(crate) struct Place {
     pub(crate) raw_bytes: u32,
 }
 
+impl Place {
+    /// The first byte behind it in the pack.
+    pub(crate) fn end(&self) -> u64 {
+        u64::from(self.offset) + u64::from(self.bytes)
+    }
+}
+
 /// Which blobs' places are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Places {
@@ -54,11 +61,24 @@ pub(crate) struct Index {
     packs: Vec<Id>,
 }
 
-/// What one index file says, in its order.
+/// What one index file says, in its order: a blob's [`Place::pack`] is a position in `packs`.
 #[derive(Default)]
 pub(crate) struct IndexFile {
-    packs: Vec<Id>,
-    blobs: Vec<(BlobKind, Id, Place)>,
+    pub(crate) packs: Vec<Id>,
+    /// All blobs, those of one pack beside each other.
+    pub(crate) blobs: Vec<(BlobKind, Id, Place)>,
+}
+
+/// All index files of a repository, in any order, each with what it says or why it cannot be read.
+///
+/// # Errors
+/// Storage errors while listing. Those while reading stand beside the file's name.
+pub(crate) async fn files(
+    sealed: &Sealed,
+) -> Result<impl Stream<Item = (Id, Result<IndexFile, Error>)> + use<'_>, Error> {
+    let files = sealed.backend.list(FileKind::Index).await?;
+    let loaded = files.into_iter().map(move |file| async move { (file.id, load_file(sealed.clone(), file.id).await) });
+    Ok(stream::iter(loaded).buffer_unordered(FILES_AT_ONCE.min(sealed.backend.connections())))
 }
 
 impl Index {
@@ -75,18 +95,16 @@ impl Index {
 
     /// Reads all index files of a repository.
     pub(crate) async fn load(sealed: &Sealed, kept: Places) -> Result<Self, Error> {
-        let files = sealed.backend.list(FileKind::Index).await?;
-        let mut loaded = stream::iter(files.into_iter().map(|file| load_file(sealed.clone(), file.id)))
-            .buffer_unordered(FILES_AT_ONCE.min(sealed.backend.connections()));
+        let mut files = std::pin::pin!(files(sealed).await?);
         let mut index = Self::new(kept);
-        while let Some(file) = loaded.try_next().await? {
-            index.add(&file)?;
+        while let Some((_, file)) = files.next().await {
+            index.add(&file?)?;
         }
         Ok(index)
     }
 
     /// Adds what a file says. A blob that is known already keeps its place.
-    fn add(&mut self, file: &IndexFile) -> Result<(), Error> {
+    pub(crate) fn add(&mut self, file: &IndexFile) -> Result<(), Error> {
         let too_large = |_| Error::TooLarge { what: "the number of packs", limit: u32::MAX.into() };
         let first_pack = u32::try_from(self.packs.len() + file.packs.len())
             .map(|all| all - u32::try_from(file.packs.len()).expect("less than all"))

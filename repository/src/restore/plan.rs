@@ -9,17 +9,12 @@ use super::write::Parts;
 use crate::backend::{File, FileKind};
 use crate::crypto::OVERHEAD_BYTES;
 use crate::error::Error;
+use crate::fetch::{GAP_BYTES_MAX, REQUEST_BYTES_MAX};
 use crate::id::Id;
 use crate::index::{Index, Place};
 use crate::pack::BlobKind;
 use crate::read::not_indexed;
 use crate::tree::{Node, NodeKind};
-
-/// Bytes of one request. Large enough that the way to an object store does not count, small enough for several at once in memory.
-const REQUEST_BYTES_MAX: u64 = 4 << 20;
-
-/// Unwanted bytes read along between two wanted blobs rather than making another request.
-const GAP_BYTES_MAX: u64 = 64 << 10;
 
 /// A folder to be made.
 pub(super) struct Folder {
@@ -79,7 +74,7 @@ impl Request {
     }
 
     pub(super) fn bytes(&self) -> u32 {
-        let end = self.wants.iter().map(|want| end_of(want.place)).max().unwrap_or(0);
+        let end = self.wants.iter().map(|want| want.place.end()).max().unwrap_or(0);
         u32::try_from(end - self.offset()).expect("a request is one blob, of at most 4 GiB, or at most 4 MiB")
     }
 }
@@ -146,7 +141,7 @@ fn group(wants: Vec<Want>, index: &Index) -> Vec<Request> {
         let fits = |request: &Request| {
             let end = request.offset() + u64::from(request.bytes());
             let start = u64::from(want.place.offset);
-            start <= end.saturating_add(GAP_BYTES_MAX) && end_of(want.place) - request.offset() <= REQUEST_BYTES_MAX
+            start <= end.saturating_add(GAP_BYTES_MAX) && want.place.end() - request.offset() <= REQUEST_BYTES_MAX
         };
         match requests.last_mut() {
             Some(request) if last_pack == Some(want.place.pack) && fits(request) => request.wants.push(want),
@@ -157,10 +152,6 @@ fn group(wants: Vec<Want>, index: &Index) -> Vec<Request> {
         }
     }
     requests
-}
-
-fn end_of(place: Place) -> u64 {
-    u64::from(place.offset) + u64::from(place.bytes)
 }
 
 /// Bytes of a blob's text. The index refused blobs shorter than their seal.

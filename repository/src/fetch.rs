@@ -1,0 +1,117 @@
+//! Reads many blobs with few requests: blobs that lie near each other in a pack come together.
+//!
+//! Requests run beside each other, as many as the storage takes, and blobs are decoded on blocking threads. A stretch of a pack that
+//! cannot be read because the pack is missing or too short is read blob by blob, so that damage costs only the blobs it hits.
+
+use futures::{Stream, StreamExt, stream};
+
+use crate::backend::{File, FileKind};
+use crate::error::Error;
+use crate::id::Id;
+use crate::index::{Index, Place};
+use crate::pack::BlobKind;
+use crate::read::{BlobDecoder, not_indexed};
+use crate::unpacked::Sealed;
+
+/// Bytes of one request. Large enough that the way to an object store does not count, small enough for several at once in memory.
+pub(crate) const REQUEST_BYTES_MAX: u64 = 4 << 20;
+
+/// Unwanted bytes read along between two wanted blobs rather than making another request.
+pub(crate) const GAP_BYTES_MAX: u64 = 64 << 10;
+
+/// A blob that was asked for: its text, or how it is damaged.
+pub(crate) type Fetched = (Id, Result<Vec<u8>, Error>);
+
+/// Where a wanted blob lies.
+#[derive(Clone, Copy)]
+struct Wanted {
+    id: Id,
+    pack: Id,
+    place: Place,
+}
+
+/// Loads blobs of one kind, in any order, each once for each time that it is asked for.
+///
+/// Errors of the stream are the storage's (not reachable, denied); damage stands beside the blob's id.
+pub(crate) fn blobs<'a>(
+    sealed: &'a Sealed,
+    index: &Index,
+    kind: BlobKind,
+    ids: Vec<Id>,
+) -> impl Stream<Item = Result<Fetched, Error>> + use<'a> {
+    let (mut wanted, mut missing) = (Vec::new(), Vec::new());
+    for id in ids {
+        match index.place(kind, &id) {
+            Some((pack, place)) => wanted.push(Wanted { id, pack, place }),
+            None => missing.push(Ok((id, Err(not_indexed(kind, id))))),
+        }
+    }
+    wanted.sort_unstable_by_key(|want| (want.place.pack, want.place.offset));
+    let requests = stream::iter(neighbours(wanted)).map(move |wants| request(sealed, kind, wants));
+    let fetched = requests.buffer_unordered(sealed.backend.connections());
+    let fetched = fetched.flat_map(|answer| match answer {
+        Ok(blobs) => stream::iter(blobs.into_iter().map(Ok).collect::<Vec<_>>()),
+        Err(storage) => stream::iter(vec![Err(storage)]),
+    });
+    stream::iter(missing).chain(fetched)
+}
+
+/// Splits blobs, sorted by their places, into stretches for one request each.
+fn neighbours(wanted: Vec<Wanted>) -> Vec<Vec<Wanted>> {
+    let mut stretches: Vec<Vec<Wanted>> = Vec::new();
+    for want in wanted {
+        let fits = |stretch: &Vec<Wanted>| {
+            let (first, last) = (stretch[0].place, stretch[stretch.len() - 1].place);
+            first.pack == want.place.pack
+                && u64::from(want.place.offset) <= last.end().saturating_add(GAP_BYTES_MAX)
+                && want.place.end() - u64::from(first.offset) <= REQUEST_BYTES_MAX
+        };
+        match stretches.last_mut() {
+            Some(stretch) if fits(stretch) => stretch.push(want),
+            _ => stretches.push(vec![want]),
+        }
+    }
+    stretches
+}
+
+async fn request(sealed: &Sealed, kind: BlobKind, wants: Vec<Wanted>) -> Result<Vec<Fetched>, Error> {
+    match stretch(sealed, kind, &wants).await {
+        Err(Error::Damaged { .. }) if wants.len() > 1 => {
+            let mut blobs = Vec::with_capacity(wants.len());
+            for want in wants {
+                blobs.extend(one(sealed, kind, want).await?);
+            }
+            Ok(blobs)
+        }
+        Err(damage @ Error::Damaged { .. }) => Ok(vec![(wants[0].id, Err(damage))]),
+        answer => answer,
+    }
+}
+
+async fn one(sealed: &Sealed, kind: BlobKind, want: Wanted) -> Result<Vec<Fetched>, Error> {
+    match stretch(sealed, kind, &[want]).await {
+        Err(damage @ Error::Damaged { .. }) => Ok(vec![(want.id, Err(damage))]),
+        answer => answer,
+    }
+}
+
+async fn stretch(sealed: &Sealed, kind: BlobKind, wants: &[Wanted]) -> Result<Vec<Fetched>, Error> {
+    let start = wants[0].place.offset;
+    let end = wants.iter().map(|want| want.place.end()).max().unwrap_or(0);
+    let bytes =
+        u32::try_from(end - u64::from(start)).map_err(|_| Error::damaged(wants[0].pack, "a blob is too long"))?;
+    let content = sealed.backend.get_range(File::Named(FileKind::Pack, wants[0].pack), start.into(), bytes).await?;
+    let (key, wants) = (sealed.key.clone(), wants.to_vec());
+    let decode = move || {
+        let mut decoder = BlobDecoder::new(key)?;
+        let decoded = wants.into_iter().map(|want| {
+            let at = (want.place.offset - start) as usize;
+            let blob = content.slice(at..at + want.place.bytes as usize);
+            let mut text = Vec::new();
+            let decoded = decoder.decode(kind, want.id, want.pack, want.place, &blob, &mut text);
+            (want.id, decoded.map(|()| text))
+        });
+        Ok(decoded.collect())
+    };
+    tokio::task::spawn_blocking(decode).await.map_err(Error::interrupted("decoding blobs"))?
+}
