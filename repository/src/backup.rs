@@ -130,6 +130,7 @@ pub struct Backup {
 pub struct Prepared {
     repository: Repository,
     lock: Lock,
+    index: Index,
     snapshot: Snapshot,
     summary: SnapshotSummary,
 }
@@ -171,7 +172,8 @@ impl Repository {
         let started = Timestamp::now();
         let lock = self.lock_shared().await?;
         let sealed = self.shared.sealed.clone();
-        let (index, snapshots) = futures::try_join!(Index::load(&sealed, Places::Trees), self.snapshots())?;
+        let known = self.shared.known.lock().await.take().unwrap_or_else(|| Index::new(Places::Trees));
+        let (index, snapshots) = futures::try_join!(known.update(&sealed), self.snapshots())?;
         let parent = snapshot::parent_of(&snapshots, &options.host, std::slice::from_ref(&options.root)).cloned();
         Ok(Backup::new(self.clone(), lock, index, parent, started, options))
     }
@@ -250,20 +252,22 @@ impl Backup {
     /// [`Error::DuplicatePath`]; the first failure of any worker or writer; [`Error::Damaged`] for a tree of the parent that cannot be
     /// read; storage errors. The lock is removed in the background then.
     pub async fn prepare(self) -> Result<Prepared, Error> {
-        let Self { repository, shared, lock, index, parent, started, options } = self;
+        let Self { repository, shared, lock, mut index, parent, started, options } = self;
         let files = locked(&shared.files).close();
         let meta = Meta { uid: options.uid, gid: options.gid };
         let (building, root) = (Arc::clone(&shared), options.root.clone());
         let built = tokio::task::spawn_blocking(move || trees::build(&building, files, &root, meta)).await;
         let built = built.map_err(Error::interrupted("building the trees")).flatten();
         // A writer that failed is the cause of whatever came after it.
-        shared.packer.finish().await?;
+        let written = shared.packer.finish().await?;
         let built = built?;
         let against = parent.as_ref().map(|parent| parent.tree);
         let comparison = compare::compare(&repository.shared.sealed, &index, &shared, &built, against).await?;
         let summary = shared.summary(started, built.files(), built.bytes(), comparison);
         let snapshot = new_snapshot(built.root(), parent, started, options);
-        Ok(Prepared { repository, lock, snapshot, summary })
+        index.note_stored(&written)?;
+        index.data = std::mem::replace(&mut *locked(&shared.known_data), IdTable::new());
+        Ok(Prepared { repository, lock, index, snapshot, summary })
     }
 
     /// Gives the backup up: no snapshot, the lock is removed, and what was stored gets an index, so that the next backup finds it.
@@ -278,7 +282,7 @@ impl Backup {
         match stored {
             // A worker failed before: its caller knows.
             Err(Error::Ended) => Ok(()),
-            stored => stored,
+            stored => stored.map(drop),
         }
     }
 }
@@ -294,7 +298,7 @@ impl Prepared {
     /// # Errors
     /// [`Error::LockLost`], and no snapshot; storage errors, after which the snapshot may or may not be there.
     pub async fn commit(self, options: FinishOptions) -> Result<Summary, Error> {
-        let Self { repository, lock, mut snapshot, mut summary } = self;
+        let Self { repository, lock, index, mut snapshot, mut summary } = self;
         for tag in options.tags {
             if !snapshot.tags.contains(&tag) {
                 snapshot.tags.push(tag);
@@ -305,7 +309,7 @@ impl Prepared {
         snapshot.summary = Some(summary.clone());
         let json = serde_json::to_vec(&snapshot).expect("a struct of texts, numbers and ids serialises");
         snapshot.id = repository.shared.sealed.save(FileKind::Snapshot, &json).await?;
-        repository.forget_index().await;
+        repository.remember(index, &snapshot).await;
         // The snapshot is there; a lock that could not be removed goes stale by itself.
         let _ = lock.release().await;
         Ok(Summary { snapshot, counts: summary })

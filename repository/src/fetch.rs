@@ -16,6 +16,9 @@ use crate::unpacked::Sealed;
 /// Bytes of one request. Large enough that the way to an object store does not count, small enough for several at once in memory.
 pub(crate) const REQUEST_BYTES_MAX: u64 = 4 << 20;
 
+/// The same for trees, whose texts are about five times as long when they are decompressed.
+const TREES_BYTES_MAX: u64 = 1 << 20;
+
 /// Unwanted bytes read along between two wanted blobs rather than making another request.
 pub(crate) const GAP_BYTES_MAX: u64 = 64 << 10;
 
@@ -47,7 +50,8 @@ pub(crate) fn blobs<'a>(
         }
     }
     wanted.sort_unstable_by_key(|want| (want.place.pack, want.place.offset));
-    let requests = stream::iter(neighbours(wanted)).map(move |wants| request(sealed, kind, wants));
+    let bytes_max = if kind == BlobKind::Tree { TREES_BYTES_MAX } else { REQUEST_BYTES_MAX };
+    let requests = stream::iter(neighbours(wanted, bytes_max)).map(move |wants| request(sealed, kind, wants));
     let fetched = requests.buffer_unordered(sealed.backend.connections());
     let fetched = fetched.flat_map(|answer| match answer {
         Ok(blobs) => stream::iter(blobs.into_iter().map(Ok).collect::<Vec<_>>()),
@@ -57,14 +61,14 @@ pub(crate) fn blobs<'a>(
 }
 
 /// Splits blobs, sorted by their places, into stretches for one request each.
-fn neighbours(wanted: Vec<Wanted>) -> Vec<Vec<Wanted>> {
+fn neighbours(wanted: Vec<Wanted>, bytes_max: u64) -> Vec<Vec<Wanted>> {
     let mut stretches: Vec<Vec<Wanted>> = Vec::new();
     for want in wanted {
         let fits = |stretch: &Vec<Wanted>| {
             let (first, last) = (stretch[0].place, stretch[stretch.len() - 1].place);
             first.pack == want.place.pack
                 && u64::from(want.place.offset) <= last.end().saturating_add(GAP_BYTES_MAX)
-                && want.place.end() - u64::from(first.offset) <= REQUEST_BYTES_MAX
+                && want.place.end() - u64::from(first.offset) <= bytes_max
         };
         match stretches.last_mut() {
             Some(stretch) if fits(stretch) => stretch.push(want),

@@ -4,9 +4,13 @@
 //! 2. Where a data blob lies is kept only by who reads files; a backup needs to know that it exists. Trees are few, their places are
 //!    always kept.
 //! 3. `packs_to_delete` (written by rustic) is passed over: blobs there are about to go and never count as known.
+//! 4. Index files never change, so what was read of them stays true while they are listed. When one is gone, somebody has pruned, and
+//!    everything is read again ([`Index::update`]).
 
 mod ids;
 mod json;
+
+use std::collections::HashSet;
 
 use futures::{Stream, StreamExt, stream};
 
@@ -17,7 +21,7 @@ use crate::backend::FileKind;
 use crate::chunked::Chunked;
 use crate::error::Error;
 use crate::id::Id;
-use crate::pack::BlobKind;
+use crate::pack::{BlobKind, Pack, PackedBlob};
 use crate::unpacked::Sealed;
 
 /// Index files decoded at the same time; each takes about 15 MB meanwhile.
@@ -59,6 +63,8 @@ pub(crate) struct Index {
     data_places: Chunked<Place>,
     tree_places: Chunked<Place>,
     packs: Vec<Id>,
+    /// The index files that all this was read from.
+    files: HashSet<Id>,
 }
 
 /// What one index file says, in its order: a blob's [`Place::pack`] is a position in `packs`.
@@ -76,9 +82,46 @@ pub(crate) struct IndexFile {
 pub(crate) async fn files(
     sealed: &Sealed,
 ) -> Result<impl Stream<Item = (Id, Result<IndexFile, Error>)> + use<'_>, Error> {
-    let files = sealed.backend.list(FileKind::Index).await?;
-    let loaded = files.into_iter().map(move |file| async move { (file.id, load_file(sealed.clone(), file.id).await) });
-    Ok(stream::iter(loaded).buffer_unordered(FILES_AT_ONCE.min(sealed.backend.connections())))
+    Ok(load_files(sealed, names(sealed).await?))
+}
+
+async fn names(sealed: &Sealed) -> Result<HashSet<Id>, Error> {
+    Ok(sealed.backend.list(FileKind::Index).await?.into_iter().map(|file| file.id).collect())
+}
+
+fn load_files(
+    sealed: &Sealed,
+    names: impl IntoIterator<Item = Id>,
+) -> impl Stream<Item = (Id, Result<IndexFile, Error>)> {
+    let loaded = names.into_iter().map(move |id| async move { (id, load_file(sealed.clone(), id).await) });
+    stream::iter(loaded).buffer_unordered(FILES_AT_ONCE.min(sealed.backend.connections()))
+}
+
+/// What a backup has added to the index.
+#[derive(Default)]
+pub(crate) struct Written {
+    /// The index files that it stored.
+    pub(crate) files: Vec<Id>,
+    /// The packs of trees in them.
+    pub(crate) trees: IndexFile,
+}
+
+impl Written {
+    /// Takes note of the places of trees; data packs leave nothing here.
+    pub(crate) fn add(&mut self, pack: &Pack) -> Result<(), Error> {
+        if pack.kind == BlobKind::Data {
+            return Ok(());
+        }
+        let too_large = |_| Error::TooLarge { what: "the number of packs", limit: u32::MAX.into() };
+        let position = u32::try_from(self.trees.packs.len()).map_err(too_large)?;
+        let mut offset = 0;
+        for PackedBlob { id, bytes, raw_bytes } in pack.blobs.iter().copied() {
+            self.trees.blobs.push((BlobKind::Tree, id, Place { pack: position, offset, bytes, raw_bytes }));
+            offset += bytes;
+        }
+        self.trees.packs.push(pack.id);
+        Ok(())
+    }
 }
 
 impl Index {
@@ -90,17 +133,39 @@ impl Index {
             data_places: Chunked::new(),
             tree_places: Chunked::new(),
             packs: Vec::new(),
+            files: HashSet::new(),
         }
     }
 
     /// Reads all index files of a repository.
     pub(crate) async fn load(sealed: &Sealed, kept: Places) -> Result<Self, Error> {
-        let mut files = std::pin::pin!(files(sealed).await?);
-        let mut index = Self::new(kept);
-        while let Some((_, file)) = files.next().await {
+        Self::new(kept).update(sealed).await
+    }
+
+    /// The index as it is now, reading only the files that were added since.
+    pub(crate) async fn update(self, sealed: &Sealed) -> Result<Self, Error> {
+        let names = names(sealed).await?;
+        let mut index = if self.files.is_subset(&names) { self } else { Self::new(self.kept) };
+        let added: Vec<Id> = names.difference(&index.files).copied().collect();
+        let mut files = std::pin::pin!(load_files(sealed, added));
+        while let Some((id, file)) = files.next().await {
             index.add(&file?)?;
+            index.files.insert(id);
         }
         Ok(index)
+    }
+
+    /// Whether it is the index as it is now. One request.
+    pub(crate) async fn is_current(&self, sealed: &Sealed) -> Result<bool, Error> {
+        Ok(names(sealed).await? == self.files)
+    }
+
+    /// Takes note of an index file that this process has stored, and of the trees in it. Their data blobs are entered by whoever
+    /// stored them.
+    pub(crate) fn note_stored(&mut self, written: &Written) -> Result<(), Error> {
+        self.add(&written.trees)?;
+        self.files.extend(&written.files);
+        Ok(())
     }
 
     /// Adds what a file says. A blob that is known already keeps its place.

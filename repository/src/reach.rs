@@ -8,7 +8,7 @@ use crate::fetch;
 use crate::id::Id;
 use crate::index::{IdTable, Index};
 use crate::pack::BlobKind;
-use crate::tree::{self, Node, NodeKind};
+use crate::tree::{self, Node};
 use crate::unpacked::Sealed;
 
 /// Calls `visit` for every distinct tree at or below `roots` with its nodes, or with how it is damaged; below a damaged tree nothing
@@ -33,7 +33,7 @@ pub(crate) async fn trees(
         let mut trees = std::pin::pin!(blobs.map_ok(|(id, json)| (id, json.and_then(|json| tree::decode(id, &json)))));
         while let Some((id, nodes)) = trees.try_next().await? {
             if let Ok(nodes) = &nodes {
-                for subtree in nodes.iter().filter(|node| node.kind == NodeKind::Dir).filter_map(|node| node.subtree) {
+                for subtree in tree::subtrees(nodes) {
                     note(&mut seen, &mut next, subtree)?;
                 }
             }

@@ -2,16 +2,21 @@
 //!
 //! 1. A blob counts only when it has the hash that is its name, whatever storage and seal say.
 //! 2. Lengths come from an index, which may be damaged: they are checked before memory is given.
-//! 3. The index is loaded once and kept. A blob that it does not know makes it load once more, as somebody may have added one since.
+//! 3. The index is loaded once and kept as long as its files are those of the repository. That is asked at the beginning of each call,
+//!    and when a blob is not in it, as somebody may have added one since.
+//! 4. A walk reads trees ahead, level by level, many with one request; how many is bounded ([`ENTRIES_AHEAD_MAX`]).
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::TryStreamExt;
 
 use crate::backend::{File, FileKind};
 use crate::codec::Decoder;
 use crate::crypto::Key;
 use crate::error::Error;
+use crate::fetch;
 use crate::id::Id;
 use crate::index::{Index, Place, Places};
 use crate::pack::BlobKind;
@@ -25,6 +30,12 @@ const BLOB_BYTES_MAX: u32 = 1 << 30;
 
 /// Folders within folders; file systems end far earlier, so this is a loop or an attack.
 const DEPTH_MAX: usize = 4096;
+
+/// Entries of folders after which a walk reads no further ahead; with names and ids about 200 bytes each.
+const ENTRIES_AHEAD_MAX: usize = 50_000;
+
+/// Trees that a walk reads ahead at once: a folder with more folders than this is read in parts.
+const TREES_AT_ONCE_MAX: usize = 2_000;
 
 /// One entry of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +88,9 @@ impl Repository {
         path: Vec<u8>,
         visit: &mut (impl FnMut(&[u8], Node) -> Result<(), Error> + Send),
     ) -> Result<(), Error> {
-        let mut open = vec![(path, self.load_tree(index, tree).await?.into_iter())];
+        let mut ahead = HashMap::new();
+        let root = self.tree_ahead(index, tree, &[], &mut ahead).await?;
+        let mut open = vec![(path, root.into_iter())];
         while let Some((path, nodes)) = open.last_mut() {
             let Some(node) = nodes.next() else {
                 open.pop();
@@ -87,13 +100,59 @@ impl Repository {
             let subtree = node.subtree.filter(|_| node.kind == NodeKind::Dir);
             visit(&path, node)?;
             if let Some(subtree) = subtree {
+                let nodes = self.tree_ahead(index, subtree, nodes.as_slice(), &mut ahead).await?;
                 if open.len() == DEPTH_MAX {
                     return Err(Error::damaged(format_args!("tree {subtree}"), "folders are nested too deeply"));
                 }
-                open.push((path, self.load_tree(index, subtree).await?.into_iter()));
+                open.push((path, nodes.into_iter()));
             }
         }
         Ok(())
+    }
+
+    /// The nodes of a tree: one that was read ahead, or else it is read together with the folders that will be visited next, those
+    /// among its siblings `later` and those below all of them.
+    async fn tree_ahead(
+        &self,
+        index: &Index,
+        id: Id,
+        later: &[Node],
+        ahead: &mut HashMap<Id, Vec<Node>>,
+    ) -> Result<Vec<Node>, Error> {
+        if let Some(nodes) = ahead.remove(&id) {
+            return Ok(nodes);
+        }
+        let mut entries: usize = ahead.values().map(Vec::len).sum();
+        if entries >= ENTRIES_AHEAD_MAX / 2 {
+            // What was read ahead comes later than what is missing now.
+            ahead.clear();
+            entries = 0;
+        }
+        let mut level = vec![id];
+        level.extend(tree::subtrees(later).take(TREES_AT_ONCE_MAX));
+        while !level.is_empty() && entries < ENTRIES_AHEAD_MAX {
+            let mut next = Vec::new();
+            level.sort_unstable();
+            level.dedup();
+            let blobs = fetch::blobs(&self.shared.sealed, index, BlobKind::Tree, std::mem::take(&mut level));
+            let mut blobs = std::pin::pin!(blobs);
+            while let Some((id, json)) = blobs.try_next().await? {
+                // What is damaged or not indexed is reported when its turn comes, if it comes.
+                let Ok(nodes) = json.and_then(|json| tree::decode(id, &json)) else { continue };
+                entries += nodes.len();
+                next.extend(tree::subtrees(&nodes).filter(|subtree| !ahead.contains_key(subtree)));
+                ahead.insert(id, nodes);
+                if entries >= ENTRIES_AHEAD_MAX {
+                    break;
+                }
+            }
+            next.truncate(TREES_AT_ONCE_MAX);
+            level = next;
+        }
+        match ahead.remove(&id) {
+            Some(nodes) => Ok(nodes),
+            None => self.load_tree(index, id).await,
+        }
     }
 
     /// All entries at or below `path`, in the order of [`Repository::walk`].
@@ -140,20 +199,18 @@ impl Repository {
         Ok(found)
     }
 
-    /// The index with all places, loaded at the first call.
+    /// The index with all places, as it is now: read only when it is not the one that was read before.
     pub(crate) async fn index(&self) -> Result<Arc<Index>, Error> {
+        let sealed = &self.shared.sealed;
         let mut loaded = self.shared.index.lock().await;
-        if let Some(index) = &*loaded {
+        if let Some(index) = &*loaded
+            && index.is_current(sealed).await?
+        {
             return Ok(Arc::clone(index));
         }
-        let index = Arc::new(Index::load(&self.shared.sealed, Places::All).await?);
+        let index = Arc::new(Index::load(sealed, Places::All).await?);
         *loaded = Some(Arc::clone(&index));
         Ok(index)
-    }
-
-    /// Forgets the index, so that the next read sees what was added since.
-    pub(crate) async fn forget_index(&self) {
-        *self.shared.index.lock().await = None;
     }
 
     async fn load_tree(&self, index: &Index, id: Id) -> Result<Vec<Node>, Error> {
@@ -163,7 +220,6 @@ impl Repository {
     async fn load_blob(&self, index: &Index, kind: BlobKind, id: Id) -> Result<Vec<u8>, Error> {
         match load_blob(&self.shared.sealed, index, kind, id).await {
             Err(Error::Damaged { what, .. }) if what == NOT_INDEXED => {
-                self.forget_index().await;
                 load_blob(&self.shared.sealed, &*self.index().await?, kind, id).await
             }
             loaded => loaded,

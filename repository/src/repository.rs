@@ -5,10 +5,13 @@
 //! 2. **Init**: key file first, then `config`, created only if absent. Whoever creates it owns the repository: it removes the key files
 //!    it saw before, all of them left behind by inits that can no longer win. Whoever does not removes its own key file and
 //!    opens the winner's repository.
-//! 3. **Never an init on anything but a missing `config`**, and not even then if there are snapshots: that is a repository which lost
+//! 3. **Warm**: a process that keeps a repository open reads again only what others have added. Snapshots and index files never change,
+//!    so each is read once; a list says which are there. Removed ones are noticed by the same list.
+//! 4. **Never an init on anything but a missing `config`**, and not even then if there are snapshots: that is a repository which lost
 //!    its config.
 
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -51,6 +54,10 @@ pub(crate) struct Shared {
     key_file: Id,
     /// The index with all places, loaded by the first read of a file.
     pub(crate) index: tokio::sync::Mutex<Option<Arc<Index>>>,
+    /// The index as the last backup left it, without the places of data; a backup takes it out and puts it back when it succeeds.
+    pub(crate) known: tokio::sync::Mutex<Option<Index>>,
+    /// Snapshots that were read or written before. They never change.
+    snapshots: Mutex<HashMap<Id, Snapshot>>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -149,8 +156,15 @@ impl Repository {
 
     fn assemble(backend: Arc<dyn Backend>, key: &Cached, config: Config) -> Self {
         let sealed = Sealed { backend, key: Key::new(&key.master), version: config.version };
-        let index = tokio::sync::Mutex::new(None);
-        Self { shared: Arc::new(Shared { sealed, config, key_file: key.key_file, index }) }
+        let shared = Shared {
+            sealed,
+            config,
+            key_file: key.key_file,
+            index: tokio::sync::Mutex::default(),
+            known: tokio::sync::Mutex::default(),
+            snapshots: Mutex::default(),
+        };
+        Self { shared: Arc::new(shared) }
     }
 
     /// The repository's id: 64 hexadecimal digits, random, fixed when it was made.
@@ -189,12 +203,26 @@ impl Repository {
     /// [`Error::Damaged`] naming the file; storage errors.
     pub async fn snapshots(&self) -> Result<Vec<Snapshot>, Error> {
         let sealed = &self.shared.sealed;
-        let files = sealed.backend.list(FileKind::Snapshot).await?;
-        let loaded = stream::iter(files.into_iter().map(|file| self.load_snapshot(file.id)));
+        let listed: HashSet<Id> = sealed.backend.list(FileKind::Snapshot).await?.iter().map(|file| file.id).collect();
+        let known: HashSet<Id> = {
+            let mut known = self.shared.snapshots.lock().unwrap_or_else(PoisonError::into_inner);
+            known.retain(|id, _| listed.contains(id));
+            known.keys().copied().collect()
+        };
+        let loaded = stream::iter(listed.difference(&known).map(|id| self.load_snapshot(*id)));
         let loaded = loaded.buffer_unordered(sealed.backend.connections()).try_collect::<Vec<_>>().await?;
-        let mut snapshots: Vec<Snapshot> = loaded.into_iter().flatten().collect();
+        let mut known = self.shared.snapshots.lock().unwrap_or_else(PoisonError::into_inner);
+        known.extend(loaded.into_iter().flatten().map(|snapshot| (snapshot.id, snapshot)));
+        let mut snapshots: Vec<Snapshot> = listed.iter().filter_map(|id| known.get(id)).cloned().collect();
         snapshots.sort_by_key(|snapshot| (snapshot.time, snapshot.id));
         Ok(snapshots)
+    }
+
+    /// Keeps what a backup knows at its end, so that the next one of this process need not read it.
+    pub(crate) async fn remember(&self, index: Index, snapshot: &Snapshot) {
+        *self.shared.known.lock().await = Some(index);
+        let mut known = self.shared.snapshots.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(snapshot.id, snapshot.clone());
     }
 
     async fn load_snapshot(&self, id: Id) -> Result<Option<Snapshot>, Error> {

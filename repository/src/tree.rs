@@ -81,6 +81,11 @@ struct NodeJson {
     linktarget: String,
 }
 
+/// The trees of the folders among these nodes, in their order.
+pub(crate) fn subtrees(nodes: &[Node]) -> impl Iterator<Item = Id> {
+    nodes.iter().filter(|node| node.kind == NodeKind::Dir).filter_map(|node| node.subtree)
+}
+
 /// The permission bits of Go's file modes that `chmod` takes; the others say what kind of file it is.
 const MODE_PERMISSIONS: u32 = 0o777;
 

@@ -19,7 +19,7 @@ use crate::backend::{File, FileKind};
 use crate::codec::FileText;
 use crate::error::Error;
 use crate::id::Id;
-use crate::index::IndexWriter;
+use crate::index::{IndexWriter, Written};
 use crate::pack::{self, BlobKind, Pack, PackBuilder};
 use crate::unpacked::Sealed;
 
@@ -43,6 +43,7 @@ struct State {
     buffers: Mutex<Vec<Vec<u8>>>,
     slot_freed: Condvar,
     index: Mutex<IndexWriter>,
+    written: Mutex<Written>,
     packs: AtomicU64,
     has_failed: AtomicBool,
     failure: Mutex<Option<Error>>,
@@ -62,6 +63,7 @@ impl Packer {
                 buffers: Mutex::new((0..slots).map(|_| pack::buffer()).collect()),
                 slot_freed: Condvar::new(),
                 index: Mutex::new(IndexWriter::new(sealed.version)),
+                written: Mutex::new(Written::default()),
                 packs: AtomicU64::new(0),
                 has_failed: AtomicBool::new(false),
                 failure: Mutex::new(None),
@@ -130,8 +132,8 @@ impl Packer {
     }
 
     /// Writes what is left and waits until everything is stored, the index included. After a failure the packs that are stored get
-    /// their index all the same, so that the next backup finds what is in them.
-    pub(super) async fn finish(&self) -> Result<(), Error> {
+    /// their index all the same, so that the next backup finds what is in them. Returns what it added to the index.
+    pub(super) async fn finish(&self) -> Result<Written, Error> {
         for kind in [BlobKind::Data, BlobKind::Tree] {
             let last = std::mem::replace(&mut *locked(self.filling(kind)), PackBuilder::new(kind, Vec::new()));
             // The last ones need no slot: nothing is filled any more.
@@ -151,7 +153,7 @@ impl Packer {
         self.state.save_index(rest).await.unwrap_or_else(|e| self.state.fail(e));
         match locked(&self.state.failure).take() {
             Some(failure) => Err(failure),
-            None => self.check(),
+            None => self.check().map(|()| std::mem::take(&mut *locked(&self.state.written))),
         }
     }
 
@@ -169,6 +171,7 @@ impl State {
         self.sealed.backend.put(File::Named(FileKind::Pack, pack.id), content.clone()).await?;
         self.packs.fetch_add(1, Ordering::Relaxed);
         self.keep(content);
+        locked(&self.written).add(&pack)?;
         let full = locked(&self.index).add(&pack)?;
         self.save_index(full).await
     }
@@ -184,7 +187,11 @@ impl State {
 
     async fn save_index(&self, text: Option<FileText>) -> Result<(), Error> {
         match text {
-            Some(text) => self.sealed.save_text(FileKind::Index, text).await.map(drop),
+            Some(text) => {
+                let file = self.sealed.save_text(FileKind::Index, text).await?;
+                locked(&self.written).files.push(file);
+                Ok(())
+            }
             None => Ok(()),
         }
     }

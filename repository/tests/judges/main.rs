@@ -7,6 +7,7 @@ mod damage;
 mod failures;
 mod init;
 mod locks;
+mod requests;
 mod restic;
 mod s3;
 mod support;
