@@ -44,7 +44,7 @@ pub(crate) async fn run(cluster: &ClusterArgs, args: Box<BackupArgs>) -> Result<
     }
     let mut signals = Signals::listen()?;
     let (repository, created) = tokio::select! {
-        opened = open(&args, access) => opened?,
+        opened = open(&args, access, &cluster) => opened?,
         () = signals.next() => return Err(Failure::Interrupted),
     };
     let open = started.elapsed();
@@ -108,11 +108,17 @@ fn dump_options(args: &BackupArgs, cluster: &Cluster) -> Result<DumpOptions, Fai
     })
 }
 
-/// Opens the repository; creates it where there is none and that was not ruled out.
-async fn open(args: &BackupArgs, access: crate::access::Access) -> Result<(Repository, bool), Failure> {
+/// Opens the repository; creates it where there is none and that was not ruled out. A cluster that does not answer leaves no empty
+/// repository behind.
+async fn open(
+    args: &BackupArgs,
+    access: crate::access::Access,
+    cluster: &Cluster,
+) -> Result<(Repository, bool), Failure> {
     let opened = Repository::open(access.backend.clone(), &access.password).await;
     match opened {
         Err(repository::Error::NotFound { .. }) if !args.no_init => {
+            cluster.answers().await?;
             let version = if args.repository_version == 1 { Version::V1 } else { Version::V2 };
             let options = InitOptions { version, kdf: KdfParams::default() };
             let repository = Repository::open_or_init(access.backend, &access.password, options).await;

@@ -14,13 +14,21 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use dumper::api::Api;
+use dumper::{
+    api::{ACCEPT_JSON, Api},
+    service::DumpError,
+};
 use kube::{
     Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
 
 use crate::{args::ClusterArgs, exit::Failure};
+
+/// Bytes of the answer that names the versions of the core API; it has a few hundred.
+const API_VERSIONS_BYTES_MAX: usize = 1 << 20;
+/// HTTP status of somebody known who may not.
+const FORBIDDEN: u16 = 403;
 
 /// A cluster to be read.
 pub(crate) struct Cluster {
@@ -29,6 +37,23 @@ pub(crate) struct Cluster {
     pub(crate) server: String,
     /// The namespace of `-n`, else of the context, else `default`.
     pub(crate) namespace: String,
+}
+
+impl Cluster {
+    /// Succeeds when the API server answers and knows the credentials.
+    ///
+    /// # Errors
+    /// As a dump reports them.
+    pub(crate) async fn answers(&self) -> Result<(), Failure> {
+        match self.api.get("/api", ACCEPT_JSON, API_VERSIONS_BYTES_MAX).await {
+            Err(error) if error.code() != Some(FORBIDDEN) => {
+                let source = Box::new(DumpError::Discovery(error));
+                Err(Failure::Dump { server: self.server.clone(), source })
+            }
+            // Who may not read this may still list.
+            _ => Ok(()),
+        }
+    }
 }
 
 impl ClusterArgs {

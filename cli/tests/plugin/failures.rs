@@ -50,7 +50,7 @@ async fn a_missing_bucket_is_named() {
 }
 
 #[tokio::test]
-async fn an_unreachable_cluster_is_named_and_leaves_no_snapshot() {
+async fn an_unreachable_cluster_is_named_and_leaves_no_repository() {
     let machine = Machine::new(&shared().await.kubeconfig_path());
     let kubeconfig = machine.path("kubeconfig");
     let config = json!({
@@ -64,8 +64,7 @@ async fn an_unreachable_cluster_is_named_and_leaves_no_snapshot() {
         &machine.stash(&["backup", "-A"]),
         "back up from http://127.0.0.1:1: read the API server's discovery",
     );
-    assert!(machine.files("snapshots").is_empty());
-    assert!(machine.files("locks").is_empty());
+    assert!(!std::path::Path::new(&machine.repository()).exists());
 }
 
 #[tokio::test]
