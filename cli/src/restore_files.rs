@@ -54,7 +54,7 @@ async fn restore(repository: &Repository, snapshot: &Snapshot, args: &RestoreFil
     let paths = if args.paths.is_empty() { vec![base.clone()] } else { outermost(paths) };
     let (mut files, mut bytes) = (0, 0);
     for path in paths {
-        let options = RestoreOptions { path, base: base.clone(), no_lock: true };
+        let options = RestoreOptions { path, base: base.clone(), no_lock: true, ..RestoreOptions::default() };
         let restored = repository.restore(snapshot, &|_| true, &options, &args.to, &RestoreProgress::default()).await;
         let restored = restored.map_err(Failure::repository("restore"))?;
         files += restored.files;

@@ -26,6 +26,7 @@ mod worker;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -67,6 +68,8 @@ pub struct BackupOptions {
     pub program_version: String,
     /// zstd level of new blobs in format 2.
     pub level: i32,
+    /// How long to wait for the repository's lock while somebody prunes.
+    pub retry_lock: Duration,
 }
 
 impl Default for BackupOptions {
@@ -82,6 +85,7 @@ impl Default for BackupOptions {
             gid: 0,
             program_version: concat!("stowage ", env!("CARGO_PKG_VERSION")).to_owned(),
             level: crate::codec::LEVEL_BLOB,
+            retry_lock: Duration::ZERO,
         }
     }
 }
@@ -170,7 +174,7 @@ impl Repository {
     /// [`Error::Locked`]; [`Error::Damaged`] for an index or a snapshot that cannot be read; storage errors.
     pub async fn backup(&self, options: BackupOptions) -> Result<Backup, Error> {
         let started = Timestamp::now();
-        let lock = self.lock_shared().await?;
+        let lock = self.lock_shared_within(options.retry_lock).await?;
         let sealed = self.shared.sealed.clone();
         let known = self.shared.known.lock().await.take().unwrap_or_else(|| Index::new(Places::Trees));
         let (index, snapshots) = futures::try_join!(known.update(&sealed), self.snapshots())?;

@@ -56,7 +56,7 @@ pub use error::Error;
 pub use id::Id;
 pub use key_file::KdfParams;
 pub use location::{ConnectOptions, Location, LocationError, S3Options};
-pub use lock::{Lock, LockOwner};
+pub use lock::{Lock, LockOwner, set_lock_slot};
 pub use read::Entry;
 pub use repository::{InitOptions, Repository};
 pub use restore::{RestoreFilter, RestoreOptions, RestoreProgress, RestoreSummary};

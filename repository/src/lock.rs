@@ -3,9 +3,19 @@
 //! 1. A lock is written, then all others are looked at *again*: of two who exclude each other at least one sees the other, and gives
 //!    way. (restic also waits 200 ms in between, for storages whose lists lag behind; those that are supported here do not.)
 //! 2. While held it is written anew every five minutes, under a new name, and the old file removed.
-//! 3. A lock is stale after 30 minutes, or when its process on this host is gone; stale ones are ignored and removed, as
-//!    `restic unlock` does. All other locks, restic's or ours, are honoured.
-//! 4. [`Lock::check`] says whether the protection still holds. Whoever commits something asks right before.
+//! 3. A lock is stale after 30 minutes, or when its process is gone for certain ([`process`] says how that is known, in containers
+//!    too); stale ones are ignored and removed, as `restic unlock` does. All other locks, restic's or ours, are honoured. One that
+//!    cannot be read is honoured as well, until it was there for 30 minutes: what it forbids is unknown.
+//! 4. Whoever waits for a lock asks again after one second, then after ever longer pauses of at most 30 s, each a little different, so
+//!    that two who wait for each other do not meet again. There is no queue: who comes at the right moment is next, as with restic.
+//! 5. To learn whether the process of a lock lives, `restic unlock` sends it SIGHUP, which would end us. From the first lock on this
+//!    process ignores that signal, as restic does.
+//! 6. [`Lock::check`] says whether the protection still holds. Whoever commits something asks right before. A lock that was not
+//!    refreshed for too long (the process was stopped, the storage away) or whose file somebody removed is lost **for good**, also when
+//!    a later refresh would succeed: in between somebody may have pruned.
+
+mod others;
+mod process;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,11 +25,16 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::backend::{BackendError, File, FileKind};
 use crate::error::Error;
 use crate::id::Id;
+use crate::repository::Repository;
 use crate::unpacked::Sealed;
+use process::{Here, Process};
+
+pub use process::set_lock_slot;
 
 /// restic's rule: a lock this old belongs to nobody.
 const STALE_AFTER: SignedDuration = SignedDuration::from_mins(30);
@@ -32,6 +47,12 @@ const REFRESH_RETRY_INTERVAL: Duration = Duration::from_secs(30);
 
 /// A lock that was not refreshed for so long no longer counts for its holder, well before others call it stale.
 const TRUSTED_FOR: SignedDuration = SignedDuration::from_secs(30 * 60 - 450);
+
+/// The first pause of who waits for a lock: most locks of others are held for a few seconds.
+const WAIT_PAUSE_MIN: Duration = Duration::from_secs(1);
+
+/// The longest: each look costs a list and a read for each lock, and half a minute is little against a prune.
+const WAIT_PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// Who holds a lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,22 +91,80 @@ struct LockJson {
     username: String,
     #[serde(default)]
     pid: u32,
+    /// Ours; restic passes over fields that it does not know.
+    #[serde(default, rename = "stowage", skip_serializing_if = "Option::is_none")]
+    process: Option<Process>,
+}
+
+impl From<LockJson> for LockOwner {
+    fn from(lock: LockJson) -> Self {
+        Self { host: lock.hostname, user: lock.username, pid: lock.pid, since: lock.time, exclusive: lock.exclusive }
+    }
 }
 
 /// A held lock. [`Lock::release`] removes it; dropping it does so in the background, if the runtime still runs.
 #[derive(Debug)]
 pub struct Lock {
-    sealed: Sealed,
-    current: Arc<Mutex<Current>>,
+    held: Arc<Held>,
     /// Dropped to end the refreshing.
     stop: Option<oneshot::Sender<()>>,
     refreshing: Option<JoinHandle<Result<(), BackendError>>>,
 }
 
+/// What the holder and the task that refreshes share.
+#[derive(Debug)]
+struct Held {
+    sealed: Sealed,
+    exclusive: bool,
+    state: Mutex<State>,
+}
+
 #[derive(Clone, Copy, Debug)]
-struct Current {
+struct State {
+    /// The lock's file now.
     id: Id,
     written: Timestamp,
+    /// Why it no longer protects, once that is so.
+    lost: Option<&'static str>,
+}
+
+impl Repository {
+    /// Takes restic's shared lock, which keeps prune away while something reads or adds. [`Repository::backup`] and
+    /// [`Repository::restore`] take their own.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] while somebody holds an exclusive lock that is not stale; [`Error::Damaged`] for a lock file that cannot be
+    /// read; storage errors.
+    pub async fn lock_shared(&self) -> Result<Lock, Error> {
+        Lock::acquire(self.shared.sealed.clone(), false).await
+    }
+
+    /// The same, waiting for at most `wait` while others are in the way. Dropping the future leaves no lock behind.
+    ///
+    /// # Errors
+    /// Those of [`Repository::lock_shared`], after that time.
+    pub async fn lock_shared_within(&self, wait: Duration) -> Result<Lock, Error> {
+        Lock::acquire_within(self.shared.sealed.clone(), false, wait).await
+    }
+
+    /// Takes restic's exclusive lock, for who removes something; waits for at most `wait` while others are in the way. Dropping the
+    /// future leaves no lock behind.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] while somebody holds any lock that is not stale, after that time; [`Error::Damaged`] for a lock file that
+    /// cannot be read; storage errors.
+    pub async fn lock_exclusive(&self, wait: Duration) -> Result<Lock, Error> {
+        Lock::acquire_within(self.shared.sealed.clone(), true, wait).await
+    }
+
+    /// Removes locks and returns their names: those that are stale or whose owner is gone, or with `remove_all` every one, which takes
+    /// their protection from whoever works on the repository right now.
+    ///
+    /// # Errors
+    /// Storage errors; the locks before are then removed.
+    pub async fn unlock(&self, remove_all: bool) -> Result<Vec<Id>, Error> {
+        others::unlock(&self.shared.sealed, remove_all).await
+    }
 }
 
 impl Lock {
@@ -95,37 +174,50 @@ impl Lock {
     /// [`Error::Locked`] when somebody holds a lock that excludes it; storage errors; [`Error::Damaged`] for a lock that cannot be
     /// read, because what it forbids is unknown.
     pub(crate) async fn acquire(sealed: Sealed, exclusive: bool) -> Result<Self, Error> {
-        Self::acquire_refreshed(sealed, exclusive, REFRESH_INTERVAL).await
+        Self::acquire_within(sealed, exclusive, Duration::ZERO).await
+    }
+
+    /// The same, waiting for at most `wait` while others are in the way.
+    pub(crate) async fn acquire_within(sealed: Sealed, exclusive: bool, wait: Duration) -> Result<Self, Error> {
+        let start = Instant::now();
+        let mut pause = WAIT_PAUSE_MIN;
+        loop {
+            let taken = match Self::acquire_refreshed(sealed.clone(), exclusive, REFRESH_INTERVAL).await {
+                Err(taken @ (Error::Locked { .. } | Error::Damaged { .. })) => taken,
+                acquired => return acquired,
+            };
+            let left = wait.saturating_sub(start.elapsed());
+            if left.is_zero() {
+                return Err(taken);
+            }
+            tokio::time::sleep(varied(pause)?.min(left)).await;
+            pause = (2 * pause).min(WAIT_PAUSE_MAX);
+        }
     }
 
     async fn acquire_refreshed(sealed: Sealed, exclusive: bool, interval: Duration) -> Result<Self, Error> {
-        look_for_others(&sealed, exclusive, None).await?;
-        let first = write(&sealed, exclusive).await?;
-        if let Err(taken) = look_for_others(&sealed, exclusive, Some(first.id)).await {
-            sealed.backend.delete(File::Named(FileKind::Lock, first.id)).await?;
+        ignore_hangups()?;
+        others::none_excludes(&sealed, exclusive, None).await?;
+        let (stop, stopped) = oneshot::channel();
+        let (first, written) = oneshot::channel();
+        // Written by the task that removes it: should this future be dropped, `stop` is, and no lock stays behind.
+        let refreshing = tokio::spawn(hold(sealed.clone(), exclusive, interval, first, stopped));
+        let held = written.await.map_err(|_| Error::Interrupted { action: "writing the lock" })??;
+        let own = held.state().id;
+        let lock = Self { held, stop: Some(stop), refreshing: Some(refreshing) };
+        if let Err(taken) = others::none_excludes(&sealed, exclusive, Some(own)).await {
+            lock.release().await?;
             return Err(taken);
         }
-        let (stop, stopped) = oneshot::channel();
-        let current = Arc::new(Mutex::new(first));
-        let refreshing = tokio::spawn(refresh(sealed.clone(), exclusive, interval, Arc::clone(&current), stopped));
-        Ok(Self { sealed, current, stop: Some(stop), refreshing: Some(refreshing) })
+        Ok(lock)
     }
 
-    /// Succeeds while the protection holds: our file is there and was refreshed in time.
+    /// Succeeds while the protection holds: our file is there and was refreshed in time, always.
     ///
     /// # Errors
-    /// [`Error::LockLost`]; storage errors.
+    /// [`Error::LockLost`], from then on every time; storage errors.
     pub async fn check(&self) -> Result<(), Error> {
-        let seen = *self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if Timestamp::now().duration_since(seen.written) > TRUSTED_FOR {
-            return Err(Error::LockLost { why: "it could not be refreshed in time" });
-        }
-        if self.sealed.backend.stat(File::Named(FileKind::Lock, seen.id)).await?.is_some() {
-            return Ok(());
-        }
-        // A refresh between the two looks renames the file, which is no loss.
-        let now = *self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.id != seen.id { Ok(()) } else { Err(Error::LockLost { why: "its file was removed" }) }
+        self.held.check().await
     }
 
     /// Removes the lock.
@@ -141,72 +233,94 @@ impl Lock {
     }
 }
 
-/// Keeps the lock fresh until `stopped`, then removes it.
-async fn refresh(
+impl Held {
+    fn state(&self) -> State {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    async fn check(&self) -> Result<(), Error> {
+        let seen = self.state();
+        let late = Timestamp::now().duration_since(seen.written) > TRUSTED_FOR;
+        let why = match seen.lost {
+            Some(why) => why,
+            None if late => "it could not be refreshed in time",
+            None if self.sealed.backend.stat(File::Named(FileKind::Lock, seen.id)).await?.is_some() => return Ok(()),
+            // A refresh between the two looks renames the file, which is no loss.
+            None if self.state().id != seen.id && self.state().lost.is_none() => return Ok(()),
+            None => "its file was removed",
+        };
+        self.change(|state| state.lost = Some(why));
+        Err(Error::LockLost { why })
+    }
+
+    /// Writes the lock anew and removes the old file.
+    async fn refresh(&self) -> Result<(), Error> {
+        self.check().await?;
+        let (id, written) = write(&self.sealed, self.exclusive).await?;
+        let last = self.state().id;
+        self.change(|state| *state = State { id, written, ..*state });
+        // A file that stays behind goes stale.
+        let _ = self.sealed.backend.delete(File::Named(FileKind::Lock, last)).await;
+        Ok(())
+    }
+}
+
+/// Writes the lock, keeps it fresh until `stopped`, then removes it.
+async fn hold(
     sealed: Sealed,
     exclusive: bool,
     refresh_interval: Duration,
-    current: Arc<Mutex<Current>>,
+    first: oneshot::Sender<Result<Arc<Held>, Error>>,
     mut stopped: oneshot::Receiver<()>,
 ) -> Result<(), BackendError> {
+    let held = match write(&sealed, exclusive).await {
+        Ok((id, written)) => Held { sealed, exclusive, state: Mutex::new(State { id, written, lost: None }) },
+        Err(error) => {
+            let _ = first.send(Err(error));
+            return Ok(());
+        }
+    };
+    let held = Arc::new(held);
+    let _ = first.send(Ok(Arc::clone(&held)));
     let mut interval = refresh_interval;
     while tokio::time::timeout(interval, &mut stopped).await.is_err() {
-        interval = REFRESH_RETRY_INTERVAL;
-        let Ok(next) = write(&sealed, exclusive).await else {
-            continue;
+        interval = match held.refresh().await {
+            Ok(()) => refresh_interval,
+            Err(_) => REFRESH_RETRY_INTERVAL,
         };
-        let last = std::mem::replace(&mut *current.lock().unwrap_or_else(PoisonError::into_inner), next);
-        // A file that stays behind goes stale.
-        let _ = sealed.backend.delete(File::Named(FileKind::Lock, last.id)).await;
-        interval = refresh_interval;
     }
-    let last = current.lock().unwrap_or_else(PoisonError::into_inner).id;
-    sealed.backend.delete(File::Named(FileKind::Lock, last)).await
+    held.sealed.backend.delete(File::Named(FileKind::Lock, held.state().id)).await
 }
 
-async fn write(sealed: &Sealed, exclusive: bool) -> Result<Current, Error> {
-    let written = Timestamp::now();
-    let json =
-        LockJson { time: written, exclusive, hostname: host_name(), username: String::new(), pid: std::process::id() };
-    let json = serde_json::to_vec(&json).expect("a struct of texts and numbers serialises");
-    Ok(Current { id: sealed.save(FileKind::Lock, &json).await?, written })
+/// Takes SIGHUP off its default, which is to end the process.
+#[cfg(unix)]
+fn ignore_hangups() -> Result<(), Error> {
+    use tokio::signal::unix::{SignalKind, signal};
+    // The handler stays when its stream is dropped (tokio says so), and without a stream nobody is told.
+    signal(SignalKind::hangup()).map(drop).map_err(|source| Error::System { action: "ignore SIGHUP", source })
 }
 
-/// Succeeds when no live lock but `own` excludes ours.
-async fn look_for_others(sealed: &Sealed, exclusive: bool, own: Option<Id>) -> Result<(), Error> {
-    for file in sealed.backend.list(FileKind::Lock).await? {
-        if Some(file.id) == own {
-            continue;
-        }
-        let other: LockJson = match sealed.load_as(FileKind::Lock, file.id).await {
-            Ok(other) => other,
-            Err(unreadable) => match sealed.backend.stat(File::Named(FileKind::Lock, file.id)).await? {
-                Some(_) => return Err(unreadable),
-                None => continue, // released since the list
-            },
-        };
-        if is_stale(&other, Timestamp::now(), &host_name(), is_running) {
-            // Best effort: whether it is removed does not matter to us.
-            let _ = sealed.backend.delete(File::Named(FileKind::Lock, file.id)).await;
-        } else if exclusive || other.exclusive {
-            return Err(Error::Locked { by: Box::new(owner(other)) });
-        }
-    }
+#[cfg(not(unix))]
+fn ignore_hangups() -> Result<(), Error> {
     Ok(())
 }
 
-fn is_stale(lock: &LockJson, now: Timestamp, host: &str, is_running: impl Fn(u32) -> bool) -> bool {
-    now.duration_since(lock.time) > STALE_AFTER || (lock.hostname == host && !host.is_empty() && !is_running(lock.pid))
+async fn write(sealed: &Sealed, exclusive: bool) -> Result<(Id, Timestamp), Error> {
+    let Here { host, pid, process } = Here::now();
+    let written = Timestamp::now();
+    let json = LockJson { time: written, exclusive, hostname: host, username: String::new(), pid, process };
+    let json = serde_json::to_vec(&json).expect("a struct of texts and numbers serialises");
+    Ok((sealed.save(FileKind::Lock, &json).await?, written))
 }
 
-fn owner(lock: LockJson) -> LockOwner {
-    LockOwner { host: lock.hostname, user: lock.username, pid: lock.pid, since: lock.time, exclusive: lock.exclusive }
-}
-
-/// Whether a process of this host exists; where that cannot be told, it is taken to.
-fn is_running(pid: u32) -> bool {
-    let processes = std::path::Path::new("/proc");
-    !processes.join("self").exists() || processes.join(pid.to_string()).exists()
+/// Between half and all of a pause.
+fn varied(pause: Duration) -> Result<Duration, Error> {
+    let random = getrandom::u32()?;
+    Ok(pause / 2 + (pause / 2).mul_f64(f64::from(random) / f64::from(u32::MAX)))
 }
 
 /// This host's name, empty when it has none.
@@ -215,76 +329,4 @@ pub(crate) fn host_name() -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_lock_is_stale_by_age_or_when_its_process_is_gone() {
-        let now: Timestamp = "2024-01-01T00:00:00Z".parse().unwrap();
-        let lock = |minutes: i64, hostname: &str| LockJson {
-            time: now - SignedDuration::from_mins(minutes),
-            exclusive: true,
-            hostname: hostname.into(),
-            username: String::new(),
-            pid: 7,
-        };
-        for (minutes, host, running, expected) in [
-            (29, "here", true, false),
-            (31, "here", true, true),
-            (1, "here", false, true),
-            (1, "there", false, false),
-            (31, "there", false, true),
-            (-60, "there", false, false),
-        ] {
-            assert_eq!(
-                is_stale(&lock(minutes, host), now, "here", |_| running),
-                expected,
-                "{minutes} {host} {running}"
-            );
-        }
-    }
-
-    async fn sealed(folder: &std::path::Path) -> Sealed {
-        let backend = Arc::new(crate::backend::LocalBackend::new(folder));
-        let key = crate::crypto::Key::new(&crate::crypto::KeyBytes::random().unwrap());
-        crate::backend::Backend::create_folders(&*backend).await.unwrap();
-        Sealed { backend, key, version: crate::config::Version::V2 }
-    }
-
-    #[tokio::test]
-    async fn a_held_lock_gets_new_files_and_leaves_none() {
-        let folder = tempfile::tempdir().unwrap();
-        let sealed = sealed(folder.path()).await;
-        let lock = Lock::acquire_refreshed(sealed.clone(), false, Duration::from_millis(1)).await.unwrap();
-        let first = lock.current.lock().unwrap().id;
-        let deadline = std::time::Instant::now() + Duration::from_secs(30);
-        while lock.current.lock().unwrap().id == first {
-            assert!(std::time::Instant::now() < deadline, "the lock is not refreshed");
-            tokio::task::yield_now().await;
-        }
-        lock.check().await.unwrap();
-        lock.release().await.unwrap();
-        assert!(sealed.backend.list(FileKind::Lock).await.unwrap().is_empty());
-    }
-
-    #[tokio::test]
-    async fn exclusive_locks_exclude_and_shared_ones_do_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let sealed = sealed(folder.path()).await;
-        let shared = Lock::acquire(sealed.clone(), false).await.unwrap();
-        let second = Lock::acquire(sealed.clone(), false).await.unwrap();
-        let refused = Lock::acquire(sealed.clone(), true).await.unwrap_err();
-        assert!(matches!(refused, Error::Locked { by } if by.pid == std::process::id() && !by.exclusive));
-        shared.release().await.unwrap();
-        second.release().await.unwrap();
-        let exclusive = Lock::acquire(sealed.clone(), true).await.unwrap();
-        assert!(matches!(Lock::acquire(sealed.clone(), false).await, Err(Error::Locked { .. })));
-        exclusive.release().await.unwrap();
-        assert!(sealed.backend.list(FileKind::Lock).await.unwrap().is_empty());
-    }
-
-    #[test]
-    fn this_process_runs() {
-        assert!(is_running(std::process::id()));
-    }
-}
+mod tests;

@@ -25,7 +25,6 @@ use crate::id::Id;
 use crate::index::Index;
 use crate::key_cache::{self, CacheKey, Cached};
 use crate::key_file::{self, KdfParams};
-use crate::lock::Lock;
 use crate::secret::Password;
 use crate::snapshot::{Snapshot, SnapshotFilter};
 use crate::unpacked::Sealed;
@@ -185,16 +184,6 @@ impl Repository {
     /// The key file whose key opened the repository.
     pub fn key_file(&self) -> Id {
         self.shared.key_file
-    }
-
-    /// Takes restic's shared lock, which keeps prune away while something reads or adds. [`Repository::backup`] and
-    /// [`Repository::restore`] take their own.
-    ///
-    /// # Errors
-    /// [`Error::Locked`] while somebody holds an exclusive lock that is not stale; [`Error::Damaged`] for a lock file that cannot be
-    /// read; storage errors.
-    pub async fn lock_shared(&self) -> Result<Lock, Error> {
-        Lock::acquire(self.shared.sealed.clone(), false).await
     }
 
     /// All snapshots, oldest first. One that is removed meanwhile is left out.

@@ -12,6 +12,7 @@ mod write;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -35,6 +36,8 @@ pub struct RestoreOptions {
     pub base: String,
     /// Take no lock, for a storage that cannot be written.
     pub no_lock: bool,
+    /// How long to wait for the lock while somebody prunes.
+    pub retry_lock: Duration,
 }
 
 /// How far a restore is; read it at any time.
@@ -85,7 +88,7 @@ impl Repository {
         destination: &Path,
         progress: &RestoreProgress,
     ) -> Result<RestoreSummary, Error> {
-        let lock = if options.no_lock { None } else { Some(self.lock_shared().await?) };
+        let lock = if options.no_lock { None } else { Some(self.lock_shared_within(options.retry_lock).await?) };
         let restored = self.restore_locked(snapshot, filter, options, destination, progress).await;
         if let Some(lock) = lock {
             // What was restored is verified; a lock that could not be removed goes stale.

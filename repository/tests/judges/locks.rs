@@ -1,6 +1,9 @@
 //! Our locks under restic's eyes, and restic's under ours.
 
-use repository::{Error, FileKind, FinishOptions, Version};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use repository::{Error, FileKind, FinishOptions, Repository, Version};
 
 use crate::support::*;
 
@@ -69,4 +72,96 @@ async fn a_backup_whose_lock_was_removed_does_not_commit() {
     let refused = backup.finish(FinishOptions::default()).await;
     assert!(matches!(refused, Err(Error::LockLost { .. })), "{refused:?}");
     assert!(repository.snapshots().await.unwrap().is_empty());
+}
+
+async fn locks(repository: &Repository) -> usize {
+    repository.backend().list(FileKind::Lock).await.unwrap().len()
+}
+
+/// A restic that holds its shared lock: it backs up its standard input, which does not end.
+async fn restic_backing_up(restic: &Restic, repository: &Repository) -> Child {
+    let mut backup = restic.command(&["backup", "--stdin"]);
+    let backup = backup.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    testkit::wait_for(Duration::from_secs(60), || async { locks(repository).await > 0 }).await;
+    backup
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_of_restic_keeps_our_exclusive_lock_waiting_until_it_ends() {
+    for (program, version) in [(NEW_RESTIC, Version::V2), (OLD_RESTIC, Version::V1)] {
+        let place = tempfile::tempdir().unwrap();
+        let repository = new_repository(place.path(), version).await;
+        let restic = Restic::new(program, place.path().display());
+        let mut backup = restic_backing_up(&restic, &repository).await;
+        signal(backup.id(), "STOP");
+        match repository.lock_exclusive(Duration::ZERO).await {
+            Err(Error::Locked { by }) => assert!(!by.exclusive && by.pid == backup.id(), "{by}"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(repository.unlock(false).await.unwrap(), [], "it is stopped, not gone");
+        repository.lock_shared().await.unwrap().release().await.unwrap();
+        let waiting = tokio::spawn({
+            let repository = repository.clone();
+            async move { repository.lock_exclusive(Duration::from_secs(60)).await }
+        });
+        signal(backup.id(), "CONT");
+        std::io::Write::write_all(&mut backup.stdin.take().unwrap(), b"the end").unwrap();
+        assert!(backup.wait().unwrap().success());
+        waiting.await.unwrap().unwrap().release().await.unwrap();
+        assert_eq!(locks(&repository).await, 0);
+        restic.check();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lock_of_a_killed_restic_is_gone_at_once() {
+    for (program, version) in [(NEW_RESTIC, Version::V2), (OLD_RESTIC, Version::V1)] {
+        let place = tempfile::tempdir().unwrap();
+        let repository = new_repository(place.path(), version).await;
+        let mut backup = restic_backing_up(&Restic::new(program, place.path().display()), &repository).await;
+        backup.kill().unwrap();
+        backup.wait().unwrap();
+        assert_eq!(locks(&repository).await, 1);
+        repository.lock_exclusive(Duration::ZERO).await.unwrap().release().await.unwrap();
+        assert_eq!(locks(&repository).await, 0);
+    }
+}
+
+/// Our locks have a field of our own, which neither restic minds.
+#[tokio::test(flavor = "multi_thread")]
+async fn both_restics_read_our_locks_and_are_refused_while_we_hold_them() {
+    let place = tempfile::tempdir().unwrap();
+    let repository = new_repository(place.path(), Version::V1).await;
+    for program in [NEW_RESTIC, OLD_RESTIC] {
+        let restic = Restic::new(program, place.path().display());
+        let shared = repository.lock_shared().await.unwrap();
+        restic.run(&["snapshots"]);
+        let us = format!("PID {}", std::process::id());
+        let exclusive = repository.lock_exclusive(Duration::ZERO).await;
+        assert!(matches!(exclusive, Err(Error::Locked { .. })), "our own lock counts too");
+        shared.release().await.unwrap();
+        let exclusive = repository.lock_exclusive(Duration::ZERO).await.unwrap();
+        let refused = restic.try_run(&["snapshots"]);
+        let message = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && message.contains(&us), "{message}");
+        restic.run(&["unlock"]);
+        exclusive.check().await.expect("the unlock of restic sees that we live");
+        exclusive.release().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restic_that_waits_gets_its_turn_when_we_are_done() {
+    let place = tempfile::tempdir().unwrap();
+    let repository = new_repository(place.path(), Version::V2).await;
+    let exclusive = repository.lock_exclusive(Duration::ZERO).await.unwrap();
+    let restic = Restic::new(NEW_RESTIC, place.path().display());
+    let mut waiting = restic.command(&["snapshots", "--retry-lock", "1m"]);
+    let mut waiting = waiting.stdout(Stdio::piped()).spawn().unwrap();
+    let said = waiting.stdout.take().unwrap();
+    let first = tokio::task::spawn_blocking(move || std::io::BufRead::lines(std::io::BufReader::new(said)).next());
+    let first = first.await.unwrap().unwrap().unwrap();
+    assert!(first.contains("waiting"), "{first}");
+    exclusive.release().await.unwrap();
+    assert!(waiting.wait().unwrap().success());
 }
