@@ -42,7 +42,7 @@ fn snapshots_text(snapshots: &[Snapshot]) -> String {
         text += &format!(
             "{:<8}  {:<20}  {:<20}  {:>8}  {:>12}  {:>12}  {}\n",
             short(snapshot),
-            snapshot.time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            snapshot.time.at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             snapshot.host,
             number(summary.map(|summary| summary.total_files_processed)),
             size(summary.map(|summary| summary.total_bytes_processed)),

@@ -353,7 +353,7 @@ impl Shared {
 fn new_snapshot(tree: Id, parent: Option<Snapshot>, started: Timestamp, options: BackupOptions) -> Snapshot {
     Snapshot {
         id: Id::from_bytes([0; 32]),
-        time: options.time.unwrap_or(started),
+        time: options.time.unwrap_or(started).into(),
         parent: parent.map(|parent| parent.id),
         tree,
         paths: vec![options.root],

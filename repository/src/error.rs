@@ -90,6 +90,12 @@ pub enum Error {
         /// The id, prefix or `latest` that was asked for.
         wanted: String,
     },
+    /// A policy would leave nothing of a group of snapshots. Nothing was removed.
+    #[error("the policy keeps no snapshot of {group}")]
+    KeepsNothing {
+        /// What the snapshots of the group share.
+        group: String,
+    },
     /// More than one snapshot begins with this prefix.
     #[error("{wanted:?} is the beginning of {count} snapshot ids")]
     SnapshotAmbiguous {

@@ -18,6 +18,7 @@
 //! | [`Location`] → [`Backend`] | restic's notation of a place, and the place itself |
 //! | [`Repository`] | open, init, snapshots, reading |
 //! | [`Backup`], [`Worker`] | writing one snapshot |
+//! | [`Policy`] | which snapshots to keep; [`Repository::forget`] removes the others |
 //! | [`Lock`] | restic's lock, held and refreshed |
 //!
 //! **Invariant:** this crate knows nothing of Kubernetes, prints nothing and reads no environment variable.
@@ -31,6 +32,7 @@ mod config;
 mod crypto;
 mod error;
 mod fetch;
+mod forget;
 mod id;
 mod index;
 mod key_cache;
@@ -38,12 +40,14 @@ mod key_file;
 mod location;
 mod lock;
 mod mac;
+mod moment;
 mod pack;
 mod polynomial;
 mod reach;
 mod read;
 mod repository;
 mod restore;
+mod retention;
 mod secret;
 mod snapshot;
 mod tree;
@@ -53,13 +57,18 @@ pub use backend::{Backend, BackendError, FailureKind, File, FileKind, Listed, Lo
 pub use backup::{Added, Backup, BackupOptions, FinishOptions, NewFile, Prepared, Progress, Summary, Worker};
 pub use config::Version;
 pub use error::Error;
+pub use forget::{ForgetGroup, ForgetOptions};
 pub use id::Id;
 pub use key_file::KdfParams;
 pub use location::{ConnectOptions, Location, LocationError, S3Options};
 pub use lock::{Lock, LockOwner, set_lock_slot};
+pub use moment::Moment;
 pub use read::Entry;
 pub use repository::{InitOptions, Repository};
 pub use restore::{RestoreFilter, RestoreOptions, RestoreProgress, RestoreSummary};
+pub use retention::{
+    Choice, Count, CountError, GroupBy, GroupByError, GroupKey, Kept, PARTIAL_TAG, Policy, Span, SpanError,
+};
 pub use secret::{Password, Secret};
 pub use snapshot::{Snapshot, SnapshotFilter, SnapshotSummary};
 pub use tree::{Node, NodeKind};

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::id::Id;
+use crate::moment::Moment;
 
 /// One snapshot.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -11,8 +12,8 @@ pub struct Snapshot {
     /// The snapshot's name. Not stored within it: it is the hash of the file.
     #[serde(skip, default = "no_id")]
     pub id: Id,
-    /// The moment that the backup shows.
-    pub time: Timestamp,
+    /// The moment that the backup shows, on the clock of the machine that made it.
+    pub time: Moment,
     /// The snapshot that this one was compared with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Id>,
@@ -47,6 +48,14 @@ pub struct Snapshot {
     /// Counts of the backup; absent in snapshots of restic before 0.17.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<SnapshotSummary>,
+}
+
+impl Snapshot {
+    /// Whether it has all tags of the list. As in restic an empty text stands for "no tag at all", which is how `--tag ''` means the
+    /// snapshots without tags.
+    pub fn has_tags(&self, list: &[String]) -> bool {
+        (self.tags.is_empty() && list.iter().any(String::is_empty)) || list.iter().all(|tag| self.tags.contains(tag))
+    }
 }
 
 /// Counts of a backup, as a snapshot holds them.
@@ -107,20 +116,25 @@ impl Default for SnapshotSummary {
 /// Which snapshots are meant. The default means all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SnapshotFilter {
-    /// Only those of this host.
-    pub host: Option<String>,
+    /// Only those of any of these hosts; empty: of all.
+    pub hosts: Vec<String>,
     /// Only those whose paths include all of these.
     pub paths: Vec<String>,
-    /// Only those that have all of these tags.
-    pub tags: Vec<String>,
+    /// Only those that fit any of these lists, see [`Snapshot::has_tags`]; empty: whatever their tags.
+    pub tags: Vec<Vec<String>>,
 }
 
 impl SnapshotFilter {
     /// Whether a snapshot is meant.
     pub fn matches(&self, snapshot: &Snapshot) -> bool {
-        self.host.as_ref().is_none_or(|host| *host == snapshot.host)
+        (self.hosts.is_empty() || self.hosts.contains(&snapshot.host))
             && self.paths.iter().all(|path| snapshot.paths.contains(path))
-            && self.tags.iter().all(|tag| snapshot.tags.contains(tag))
+            && (self.tags.is_empty() || self.tags.iter().any(|list| snapshot.has_tags(list)))
+    }
+
+    /// Whether it lets everything through.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
     }
 }
 

@@ -5,6 +5,7 @@
 mod behaviour;
 mod damage;
 mod failures;
+mod forget;
 mod init;
 mod locks;
 mod requests;
