@@ -168,6 +168,20 @@ pub enum Error {
         /// What was running.
         action: &'static str,
     },
+    /// The key is the one that this repository was opened with; without it nothing of what is open could be opened again.
+    #[error("key {id} is the one in use, it cannot be removed")]
+    KeyInUse {
+        /// The key file.
+        id: Id,
+    },
+    /// No key, or more than one, begins with this prefix.
+    #[error("{wanted:?} is the beginning of {count} key ids, not of one")]
+    KeyNotFound {
+        /// The id or prefix that was asked for.
+        wanted: String,
+        /// How many keys begin with it.
+        count: usize,
+    },
     /// The storage holds a repository already.
     #[error("there is a repository at {location} already")]
     Exists {

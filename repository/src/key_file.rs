@@ -57,7 +57,9 @@ impl KdfParams {
 #[derive(Serialize, Deserialize)]
 struct KeyFileJson {
     created: Timestamp,
+    #[serde(default)]
     username: String,
+    #[serde(default)]
     hostname: String,
     kdf: String,
     #[serde(rename = "N")]
@@ -66,6 +68,24 @@ struct KeyFileJson {
     p: u32,
     salt: String,
     data: String,
+}
+
+/// What a key file says of itself without a password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Label {
+    pub(crate) user: String,
+    pub(crate) host: String,
+    pub(crate) created: Timestamp,
+}
+
+/// The label of a key file.
+pub(crate) fn label(id: Id, content: &[u8]) -> Result<Label, Error> {
+    let file: KeyFileJson = parse(id, content)?;
+    Ok(Label { user: file.username, host: file.hostname, created: file.created })
+}
+
+fn parse(id: Id, content: &[u8]) -> Result<KeyFileJson, Error> {
+    serde_json::from_slice(content).map_err(|e| Error::damaged_file(File::Named(FileKind::Key, id), e))
 }
 
 /// The sealed part of a key file.
@@ -90,7 +110,7 @@ impl Drop for MasterKeyJson {
 }
 
 /// A new key file for this master key and password: its content. CPU-bound, see [`KdfParams`].
-pub(crate) fn create(master: &KeyBytes, password: &Password, kdf: KdfParams, now: Timestamp) -> Result<Vec<u8>, Error> {
+pub(crate) fn create(master: &KeyBytes, password: &Password, kdf: KdfParams, label: Label) -> Result<Vec<u8>, Error> {
     let params = kdf.checked().ok_or_else(|| Error::Unsupported { what: format!("scrypt cost {kdf:?}") })?;
     let mut salt = [0; SALT_BYTES];
     getrandom::fill(&mut salt)?;
@@ -100,9 +120,9 @@ pub(crate) fn create(master: &KeyBytes, password: &Password, kdf: KdfParams, now
     };
     let json = Zeroizing::new(serde_json::to_vec(&json).expect("a struct of texts serialises"));
     let file = KeyFileJson {
-        created: now,
-        username: String::new(),
-        hostname: crate::lock::host_name(),
+        created: label.created,
+        username: label.user,
+        hostname: label.host,
         kdf: "scrypt".to_owned(),
         n: kdf.n,
         r: kdf.r,
@@ -116,7 +136,7 @@ pub(crate) fn create(master: &KeyBytes, password: &Password, kdf: KdfParams, now
 /// The master key in a key file, or `None` when it is for another password. CPU-bound, see [`KdfParams`].
 pub(crate) fn open(id: Id, content: &[u8], password: &Password) -> Result<Option<KeyBytes>, Error> {
     let damaged = |what: &str| Error::damaged_file(File::Named(FileKind::Key, id), what);
-    let file: KeyFileJson = serde_json::from_slice(content).map_err(|e| damaged(&e.to_string()))?;
+    let file = parse(id, content)?;
     if file.kdf != "scrypt" {
         return Err(Error::Unsupported { what: format!("key derivation {:?}", file.kdf) });
     }
@@ -166,19 +186,24 @@ mod tests {
 
     const CHEAP: KdfParams = KdfParams { n: 2, r: 1, p: 1 };
 
+    fn epoch() -> Label {
+        Label { user: "u".into(), host: "h".into(), created: Timestamp::UNIX_EPOCH }
+    }
+
     #[test]
     fn a_key_file_opens_with_its_password_only() {
         let master = KeyBytes::random().unwrap();
-        let content = create(&master, &Password::new("right"), CHEAP, Timestamp::UNIX_EPOCH).unwrap();
+        let content = create(&master, &Password::new("right"), CHEAP, epoch()).unwrap();
         let id = Id::of(&content);
         let opened = open(id, &content, &Password::new("right")).unwrap().unwrap();
         assert_eq!((opened.encrypt, opened.mac_k, opened.mac_r), (master.encrypt, master.mac_k, master.mac_r));
         assert!(open(id, &content, &Password::new("wrong")).unwrap().is_none());
+        assert_eq!(label(id, &content).unwrap(), epoch());
     }
 
     #[test]
     fn unaffordable_parameters_are_damage_not_an_allocation() {
-        let content = create(&KeyBytes::random().unwrap(), &Password::new("x"), CHEAP, Timestamp::UNIX_EPOCH).unwrap();
+        let content = create(&KeyBytes::random().unwrap(), &Password::new("x"), CHEAP, epoch()).unwrap();
         let content = String::from_utf8(content).unwrap();
         for (from, to) in [
             ("\"N\":2", "\"N\":2147483648"),

@@ -24,7 +24,7 @@ use crate::error::Error;
 use crate::id::Id;
 use crate::index::Index;
 use crate::key_cache::{self, CacheKey, Cached};
-use crate::key_file::{self, KdfParams};
+use crate::key_file::{self, KdfParams, Label};
 use crate::secret::Password;
 use crate::snapshot::{Snapshot, SnapshotFilter};
 use crate::unpacked::Sealed;
@@ -50,7 +50,9 @@ pub struct Repository {
 pub(crate) struct Shared {
     pub(crate) sealed: Sealed,
     pub(crate) config: Config,
-    key_file: Id,
+    pub(crate) master: KeyBytes,
+    /// The key file that opened it; changing the password changes it.
+    pub(crate) key_file: Mutex<Id>,
     /// The index with all places, loaded by the first read of a file.
     pub(crate) index: tokio::sync::Mutex<Option<Arc<Index>>>,
     /// The index as the last backup left it, without the places of data; a backup takes it out and puts it back when it succeeds.
@@ -158,7 +160,8 @@ impl Repository {
         let shared = Shared {
             sealed,
             config,
-            key_file: key.key_file,
+            master: key.master.clone(),
+            key_file: Mutex::new(key.key_file),
             index: tokio::sync::Mutex::default(),
             known: tokio::sync::Mutex::default(),
             snapshots: Mutex::default(),
@@ -183,7 +186,7 @@ impl Repository {
 
     /// The key file whose key opened the repository.
     pub fn key_file(&self) -> Id {
-        self.shared.key_file
+        *self.shared.key_file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All snapshots, oldest first. One that is removed meanwhile is left out.
@@ -250,7 +253,8 @@ impl Repository {
 async fn write_key(backend: &Arc<dyn Backend>, password: &Password, kdf: KdfParams) -> Result<(Id, KeyBytes), Error> {
     let master = KeyBytes::random()?;
     let (sealing, password) = (master.clone(), password.clone());
-    let content = blocking(move || key_file::create(&sealing, &password, kdf, Timestamp::now())).await?;
+    let label = Label { user: String::new(), host: crate::lock::host_name(), created: Timestamp::now() };
+    let content = blocking(move || key_file::create(&sealing, &password, kdf, label)).await?;
     let id = Id::of(&content);
     backend.put(File::Named(FileKind::Key, id), content.into()).await?;
     Ok((id, master))
@@ -290,7 +294,7 @@ async fn search_keys(
     Err(damaged.unwrap_or(Error::WrongPassword { keys: tried }))
 }
 
-async fn try_key(id: Id, content: Bytes, password: &Password) -> Result<Option<KeyBytes>, Error> {
+pub(crate) async fn try_key(id: Id, content: Bytes, password: &Password) -> Result<Option<KeyBytes>, Error> {
     if Id::of(&content) != id {
         let file = File::Named(FileKind::Key, id);
         return Err(Error::damaged_file(file, "its content does not have the hash that is its name"));
@@ -307,6 +311,8 @@ fn open_config(master: &KeyBytes, sealed: &[u8]) -> Result<Option<Config>, Error
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
     tokio::task::spawn_blocking(work).await.map_err(Error::interrupted("deriving a key"))?
 }

@@ -7,6 +7,7 @@ mod damage;
 mod failures;
 mod forget;
 mod init;
+mod keys;
 mod locks;
 mod requests;
 mod restic;
