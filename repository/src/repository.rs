@@ -196,12 +196,12 @@ impl Repository {
     pub async fn snapshots(&self) -> Result<Vec<Snapshot>, Error> {
         let sealed = &self.shared.sealed;
         let listed: HashSet<Id> = sealed.backend.list(FileKind::Snapshot).await?.iter().map(|file| file.id).collect();
-        let known: HashSet<Id> = {
+        let added: Vec<Id> = {
             let mut known = self.shared.snapshots.lock().unwrap_or_else(PoisonError::into_inner);
             known.retain(|id, _| listed.contains(id));
-            known.keys().copied().collect()
+            listed.iter().filter(|id| !known.contains_key(id)).copied().collect()
         };
-        let loaded = stream::iter(listed.difference(&known).map(|id| self.load_snapshot(*id)));
+        let loaded = stream::iter(added.into_iter().map(|id| self.load_snapshot(id)));
         let loaded = loaded.buffer_unordered(sealed.backend.connections()).try_collect::<Vec<_>>().await?;
         let mut known = self.shared.snapshots.lock().unwrap_or_else(PoisonError::into_inner);
         known.extend(loaded.into_iter().flatten().map(|snapshot| (snapshot.id, snapshot)));
