@@ -51,6 +51,8 @@ async fn damaged_files_are_named(version: Version) {
             std::fs::write(&path, &damaged).unwrap();
             match read_all(place.path()).await {
                 Err(Error::Damaged { file: named, .. }) => assert_eq!(named, file),
+                // An empty lock is one that is just being written; it does not count, as with restic.
+                Ok(()) if damaged.is_empty() && file.starts_with("locks/") => {}
                 other => panic!("{file} with {} of {} bytes: {other:?}", damaged.len(), content.len()),
             }
         }
