@@ -18,31 +18,31 @@
 //! 5. **Without `finish` there is no snapshot**: a dropped backup leaves packs that nothing names, and removes its lock.
 
 mod compare;
-mod encode;
 mod files;
-mod packer;
 mod trees;
 mod worker;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::backend::FileKind;
 use crate::chunker::Chunker;
+use crate::encode::EncodeOptions;
 use crate::error::Error;
 use crate::id::Id;
 use crate::index::{IdTable, Index, Places};
 use crate::lock::Lock;
+use crate::mutex::locked;
 use crate::pack::BlobKind;
+use crate::packer::Packer;
 use crate::repository::Repository;
 use crate::snapshot::{self, Snapshot, SnapshotSummary};
 use crate::tree::Meta;
 use compare::Comparison;
 use files::FileTable;
-use packer::Packer;
 
 pub use worker::{Added, NewFile, Worker};
 
@@ -148,13 +148,6 @@ struct Shared {
     packer: Packer,
     counters: Counters,
     options: EncodeOptions,
-}
-
-#[derive(Clone, Copy)]
-struct EncodeOptions {
-    compress: bool,
-    verify: bool,
-    level: i32,
 }
 
 #[derive(Default)]
@@ -367,9 +360,4 @@ fn new_snapshot(tree: Id, parent: Option<Snapshot>, started: Timestamp, options:
         program_version: options.program_version,
         summary: None,
     }
-}
-
-/// Locks; a thread that panicked while it held the lock has failed the backup elsewhere.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,7 +3,7 @@
 //! 1. Ids are stored once, 32 bytes each, and found through a table of 4-byte positions: about 40 bytes for a known blob.
 //! 2. Where a data blob lies is kept only by who reads files; a backup needs to know that it exists. Trees are few, their places are
 //!    always kept.
-//! 3. `packs_to_delete` (written by rustic) is passed over: blobs there are about to go and never count as known.
+//! 3. `packs_to_delete` (written by rustic) never counts as known, as blobs there are about to go. Only a prune looks at it.
 //! 4. Index files never change, so what was read of them stays true while they are listed. When one is gone, somebody has pruned, and
 //!    everything is read again ([`Index::update`]).
 
@@ -73,6 +73,8 @@ pub(crate) struct IndexFile {
     pub(crate) packs: Vec<Id>,
     /// All blobs, those of one pack beside each other.
     pub(crate) blobs: Vec<(BlobKind, Id, Place)>,
+    /// What the file says of packs that rustic has marked for deletion, in the same form.
+    pub(crate) to_delete: Option<Box<IndexFile>>,
 }
 
 /// All index files of a repository, in any order, each with what it says or why it cannot be read.

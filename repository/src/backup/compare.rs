@@ -3,11 +3,12 @@
 //! A folder with the parent's tree is unmodified as a whole and nothing below it is loaded. A tree of the parent that is damaged or
 //! gone counts as none, so that a damaged repository can still be backed up to; finding damage is the check's work.
 
+use super::Shared;
 use super::trees::{Built, Folder};
-use super::{Shared, locked};
 use crate::error::Error;
 use crate::id::Id;
 use crate::index::Index;
+use crate::mutex::locked;
 use crate::pack::BlobKind;
 use crate::read;
 use crate::tree::{self, Outline};

@@ -10,12 +10,13 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::encode::BlobEncoder;
 use super::files::{Closed, Group};
-use super::{Shared, locked, worker};
+use super::{Shared, worker};
 use crate::codec;
+use crate::encode::BlobEncoder;
 use crate::error::Error;
 use crate::id::Id;
+use crate::mutex::locked;
 use crate::pack::BlobKind;
 use crate::tree::{Meta, TreeEncoder};
 

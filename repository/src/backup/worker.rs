@@ -5,11 +5,12 @@ use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 
-use super::encode::BlobEncoder;
+use super::Shared;
 use super::files::NAME_BYTES_MAX;
-use super::{Shared, locked};
+use crate::encode::BlobEncoder;
 use crate::error::Error;
 use crate::id::Id;
+use crate::mutex::locked;
 use crate::pack::BlobKind;
 
 /// What is known of a file besides its content.
@@ -119,8 +120,8 @@ pub(super) fn store_blob(
     text: &[u8],
 ) -> Result<u64, Error> {
     let encoded = encoder.encode(kind, id, text)?;
-    shared.packer.add(kind, id, &encoded)?;
     let bytes = encoded.sealed.len() as u64;
+    shared.packer.add(kind, id, encoded)?;
     let counters = &shared.counters;
     let blobs = match kind {
         BlobKind::Data => &counters.data_blobs,

@@ -12,7 +12,7 @@ use crate::codec::FileText;
 use crate::config::Version;
 use crate::error::Error;
 use crate::id::Id;
-use crate::pack::{BlobKind, Pack, PackedBlob, SEALED_BYTES_MIN};
+use crate::pack::{BlobKind, Pack, SEALED_BYTES_MIN};
 
 /// Blobs of one index file; restic rolls over at the same number.
 const INDEX_BLOBS_MAX: usize = 50_000;
@@ -55,6 +55,7 @@ impl<'de> Visitor<'de> for IndexSeed<'_> {
         while let Some(field) = map.next_key::<Cow<'_, str>>()? {
             match &*field {
                 "packs" => map.next_value_seed(PacksSeed(self.0))?,
+                "packs_to_delete" => map.next_value_seed(PacksSeed(self.0.to_delete.get_or_insert_default()))?,
                 _ => map.next_value::<IgnoredAny>().map(drop)?,
             }
         }
@@ -185,8 +186,23 @@ impl IndexWriter {
         Self { version, text: None, blobs: 0, json: Vec::new() }
     }
 
-    /// Adds a pack that is stored; returns an index file's text when there are enough blobs for one.
+    /// Adds a pack that was just stored; returns an index file's text when there are enough blobs for one.
     pub(crate) fn add(&mut self, pack: &Pack) -> Result<Option<FileText>, Error> {
+        let mut offset = 0;
+        let blobs = pack.blobs.iter().map(|blob| {
+            let place = Place { pack: 0, offset, bytes: blob.bytes, raw_bytes: blob.raw_bytes };
+            offset += blob.bytes;
+            (pack.kind, blob.id, place)
+        });
+        self.add_stored(&pack.id, blobs)
+    }
+
+    /// The same for any pack and its blobs; [`Place::pack`] means nothing here.
+    pub(crate) fn add_stored(
+        &mut self,
+        pack: &Id,
+        blobs: impl Iterator<Item = (BlobKind, Id, Place)>,
+    ) -> Result<Option<FileText>, Error> {
         let mut text = match self.text.take() {
             Some(text) => {
                 self.json.push(b',');
@@ -198,12 +214,11 @@ impl IndexWriter {
             }
         };
         self.json.extend_from_slice(b"{\"id\":\"");
-        self.json.extend_from_slice(&pack.id.hex());
+        self.json.extend_from_slice(&pack.hex());
         self.json.extend_from_slice(b"\",\"blobs\":[");
-        let mut offset = 0;
-        for (blob, comma) in pack.blobs.iter().zip(std::iter::once("").chain(std::iter::repeat(","))) {
-            self.add_blob(blob, comma, pack.kind, offset);
-            offset += u64::from(blob.bytes);
+        for ((kind, id, place), comma) in blobs.zip(std::iter::once("").chain(std::iter::repeat(","))) {
+            self.add_blob(kind, &id, place, comma);
+            self.blobs += 1;
             if self.json.len() >= JSON_BYTES_AT_ONCE {
                 text.append(&self.json)?;
                 self.json.clear();
@@ -213,19 +228,18 @@ impl IndexWriter {
         text.append(&self.json)?;
         self.json.clear();
         self.text = Some(text);
-        self.blobs += pack.blobs.len();
         if self.blobs >= INDEX_BLOBS_MAX { self.take() } else { Ok(None) }
     }
 
-    fn add_blob(&mut self, blob: &PackedBlob, comma: &str, kind: BlobKind, offset: u64) {
+    fn add_blob(&mut self, kind: BlobKind, id: &Id, place: Place, comma: &str) {
         use std::io::Write;
         self.json.extend_from_slice(comma.as_bytes());
         self.json.extend_from_slice(b"{\"id\":\"");
-        self.json.extend_from_slice(&blob.id.hex());
-        let (kind, bytes) = (kind.name(), blob.bytes);
+        self.json.extend_from_slice(&id.hex());
+        let (kind, Place { offset, bytes, raw_bytes, .. }) = (kind.name(), place);
         write!(self.json, "\",\"type\":\"{kind}\",\"offset\":{offset},\"length\":{bytes}").expect(IN_MEMORY);
-        if blob.raw_bytes != 0 {
-            write!(self.json, ",\"uncompressed_length\":{}", blob.raw_bytes).expect(IN_MEMORY);
+        if raw_bytes != 0 {
+            write!(self.json, ",\"uncompressed_length\":{raw_bytes}").expect(IN_MEMORY);
         }
         self.json.push(b'}');
     }
@@ -244,6 +258,8 @@ impl IndexWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use crate::pack::PackedBlob;
 
     fn pack(kind: BlobKind, blobs: &[(u8, u32, u32)]) -> Pack {
         let blob = |(n, bytes, raw_bytes): &(u8, u32, u32)| PackedBlob {
@@ -275,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_fields_and_packs_to_delete_are_passed_over() {
+    fn unknown_fields_are_passed_over_and_packs_to_delete_stand_apart() {
         let id = Id::of(b"p");
         let blob = format!(r#"{{"id":"{id}","type":"data","offset":0,"length":32,"new":[1]}}"#);
         let json = format!(
@@ -283,6 +299,8 @@ mod tests {
         );
         let file = read(id, json.as_bytes()).unwrap();
         assert_eq!((file.packs.len(), file.blobs.len()), (1, 1));
+        let marked = file.to_delete.unwrap();
+        assert_eq!((&marked.packs[..], marked.blobs.len()), (&[id][..], 1));
     }
 
     #[test]

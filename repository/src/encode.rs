@@ -1,14 +1,24 @@
 //! From a blob's text to what lies in a pack, and back again to be sure. One encoder for each thread.
 
-use super::EncodeOptions;
 use crate::codec::{self, Decoder, Encoder};
 use crate::crypto::{Key, NONCE_BYTES, Nonces, TAG_BYTES};
 use crate::error::Error;
 use crate::id::Id;
 use crate::pack::BlobKind;
 
+/// How blobs are encoded.
+#[derive(Clone, Copy)]
+pub(crate) struct EncodeOptions {
+    /// With zstd, where the format allows it.
+    pub(crate) compress: bool,
+    /// Decode each blob again and compare.
+    pub(crate) verify: bool,
+    /// zstd level.
+    pub(crate) level: i32,
+}
+
 /// Buffers and contexts that serve blob after blob.
-pub(super) struct BlobEncoder {
+pub(crate) struct BlobEncoder {
     options: EncodeOptions,
     key: Key,
     nonces: Nonces,
@@ -20,14 +30,14 @@ pub(super) struct BlobEncoder {
 }
 
 /// A blob as it will lie in a pack.
-pub(super) struct Encoded<'a> {
-    pub(super) sealed: &'a [u8],
+pub(crate) struct Encoded<'a> {
+    pub(crate) sealed: &'a [u8],
     /// Bytes before compression, 0 when it is not compressed.
-    pub(super) raw_bytes: u32,
+    pub(crate) raw_bytes: u32,
 }
 
 impl BlobEncoder {
-    pub(super) fn new(key: Key, options: EncodeOptions) -> Result<Self, Error> {
+    pub(crate) fn new(key: Key, options: EncodeOptions) -> Result<Self, Error> {
         Ok(Self {
             options,
             key,
@@ -43,7 +53,7 @@ impl BlobEncoder {
     /// Encodes a blob, and decodes it again if so asked.
     ///
     /// Trees are compressed in format 2 even where that makes them larger, as restic does; data only where it helps.
-    pub(super) fn encode(&mut self, kind: BlobKind, id: Id, text: &[u8]) -> Result<Encoded<'_>, Error> {
+    pub(crate) fn encode(&mut self, kind: BlobKind, id: Id, text: &[u8]) -> Result<Encoded<'_>, Error> {
         let too_large = |_| Error::TooLarge { what: "a blob in bytes", limit: u32::MAX.into() };
         let mut raw_bytes = 0;
         let mut end = NONCE_BYTES;
@@ -69,7 +79,7 @@ impl BlobEncoder {
     }
 
     /// Gives memory back that a large blob took.
-    pub(super) fn shrink(&mut self) {
+    pub(crate) fn shrink(&mut self) {
         codec::shrink(&mut self.sealed);
         codec::shrink(&mut self.opened);
         codec::shrink(&mut self.decompressed);

@@ -1,6 +1,6 @@
 //! Fills packs, and writes full ones while the next is filled.
 //!
-//! 1. One pack is filled for each kind; all threads append to it.
+//! 1. One pack is filled for each kind; all threads append to it. A backup's workers do, and a prune that copies what is still needed.
 //! 2. A full pack needs a slot before the next one is begun. There are few slots, and a writer gives its one back when the storage has
 //!    confirmed the pack: that is the back-pressure, and the bound on memory.
 //! 3. Buffers go round: the memory of a written pack serves the next one. Giving it back would leave 16 MiB with the allocator of each
@@ -14,12 +14,13 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::task::{JoinError, JoinSet};
 
-use super::{encode::Encoded, locked};
 use crate::backend::{File, FileKind};
 use crate::codec::FileText;
+use crate::encode::Encoded;
 use crate::error::Error;
 use crate::id::Id;
-use crate::index::{IndexWriter, Written};
+use crate::index::{IndexWriter, Place, Written};
+use crate::mutex::locked;
 use crate::pack::{self, BlobKind, Pack, PackBuilder};
 use crate::unpacked::Sealed;
 
@@ -27,7 +28,7 @@ use crate::unpacked::Sealed;
 /// compressing 16 MiB takes longer than writing it anywhere near.
 const PACKS_IN_FLIGHT_MAX: usize = 2;
 
-pub(super) struct Packer {
+pub(crate) struct Packer {
     runtime: Handle,
     data: Mutex<PackBuilder>,
     trees: Mutex<PackBuilder>,
@@ -51,7 +52,7 @@ struct State {
 
 impl Packer {
     /// Must be called within a tokio runtime, which will run the writers.
-    pub(super) fn new(sealed: Sealed) -> Self {
+    pub(crate) fn new(sealed: Sealed) -> Self {
         let slots = PACKS_IN_FLIGHT_MAX.min(sealed.backend.connections());
         Self {
             runtime: Handle::current(),
@@ -72,16 +73,16 @@ impl Packer {
         }
     }
 
-    pub(super) fn key(&self) -> &crate::crypto::Key {
+    pub(crate) fn key(&self) -> &crate::crypto::Key {
         &self.state.sealed.key
     }
 
-    pub(super) fn packs_written(&self) -> u64 {
+    pub(crate) fn packs_written(&self) -> u64 {
         self.state.packs.load(Ordering::Relaxed)
     }
 
     /// Appends a blob; when the pack has no room for it, waits for a slot, hands the pack to a writer and begins the next one.
-    pub(super) fn add(&self, kind: BlobKind, id: Id, blob: &Encoded<'_>) -> Result<(), Error> {
+    pub(crate) fn add(&self, kind: BlobKind, id: Id, blob: Encoded<'_>) -> Result<(), Error> {
         self.check()?;
         let full = {
             let mut filling = locked(self.filling(kind));
@@ -100,12 +101,12 @@ impl Packer {
     }
 
     /// Refuses when something has failed.
-    pub(super) fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
         if self.state.has_failed.load(Ordering::Relaxed) { Err(Error::Ended) } else { Ok(()) }
     }
 
     /// Remembers the first failure, and makes every later call refuse.
-    pub(super) fn fail(&self, error: Error) {
+    pub(crate) fn fail(&self, error: Error) {
         self.state.fail(error);
     }
 
@@ -131,9 +132,20 @@ impl Packer {
         written.map_err(Error::interrupted("writing a pack")).unwrap_or_else(|e| self.state.fail(e));
     }
 
+    /// Names a pack that is stored already in the index that is being written. Not for many threads at once: every call may wait for
+    /// the storage.
+    pub(crate) async fn index_stored(
+        &self,
+        pack: &Id,
+        blobs: impl Iterator<Item = (BlobKind, Id, Place)>,
+    ) -> Result<(), Error> {
+        let full = locked(&self.state.index).add_stored(pack, blobs)?;
+        self.state.save_index(full).await
+    }
+
     /// Writes what is left and waits until everything is stored, the index included. After a failure the packs that are stored get
     /// their index all the same, so that the next backup finds what is in them. Returns what it added to the index.
-    pub(super) async fn finish(&self) -> Result<Written, Error> {
+    pub(crate) async fn finish(&self) -> Result<Written, Error> {
         for kind in [BlobKind::Data, BlobKind::Tree] {
             let last = std::mem::replace(&mut *locked(self.filling(kind)), PackBuilder::new(kind, Vec::new()));
             // The last ones need no slot: nothing is filled any more.
