@@ -141,7 +141,8 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// The size of a file in bytes, or `None` when it is absent.
     async fn stat(&self, file: File) -> Result<Option<u64>, BackendError>;
 
-    /// Removes a file. After success it is absent, and it is no error when it was before.
+    /// Removes a file. After success it is absent, and it is no error when it was before. Snapshots, indexes and keys stay absent also
+    /// after a power cut, so that what they name can be deleted next.
     async fn delete(&self, file: File) -> Result<(), BackendError>;
 }
 

@@ -78,6 +78,16 @@ pub enum Error {
         /// What is wrong with it.
         what: String,
     },
+    /// Snapshots need what is missing or damaged, so that nothing may be removed. A check says which files of them are hit.
+    #[error("{blobs} blobs that {} need cannot be read, nothing was removed; the first is {first}", few(snapshots))]
+    Incomplete {
+        /// How many blobs.
+        blobs: u64,
+        /// What is wrong with the first of them.
+        first: String,
+        /// The snapshots in question.
+        snapshots: Vec<Id>,
+    },
     /// The repository uses something that this engine does not know.
     #[error("the repository is not supported: {what}")]
     Unsupported {
@@ -206,6 +216,17 @@ impl Error {
     /// Whether the same call may succeed if it is made again after a while (a server error, a lock of somebody else).
     pub fn is_temporary(&self) -> bool {
         matches!(self, Self::Temporary { .. } | Self::Locked { .. })
+    }
+}
+
+/// Names a few snapshots.
+fn few(snapshots: &[Id]) -> String {
+    const NAMED_MAX: usize = 5;
+    let short = |id: &Id| id.to_string()[..8].to_owned();
+    let named = snapshots.iter().take(NAMED_MAX).map(short).collect::<Vec<_>>().join(", ");
+    match snapshots.len().saturating_sub(NAMED_MAX) {
+        0 => format!("the snapshots {named}"),
+        more => format!("the snapshots {named} and {more} more"),
     }
 }
 

@@ -3,6 +3,7 @@
 //! Requests run beside each other, as many as the storage takes, and blobs are decoded on blocking threads. A stretch of a pack that
 //! cannot be read because the pack is missing or too short is read blob by blob, so that damage costs only the blobs it hits.
 
+use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
 
 use crate::backend::{File, FileKind};
@@ -26,11 +27,26 @@ pub(crate) const GAP_BYTES_MAX: u64 = 64 << 10;
 pub(crate) type Fetched = (Id, Result<Vec<u8>, Error>);
 
 /// Where a wanted blob lies.
-#[derive(Clone, Copy)]
-struct Wanted {
-    id: Id,
-    pack: Id,
-    place: Place,
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) kind: BlobKind,
+    pub(crate) id: Id,
+    pub(crate) pack: Id,
+    pub(crate) place: Place,
+}
+
+/// What one request brought: a stretch of a pack.
+pub(crate) struct Stretch {
+    start: u32,
+    content: Bytes,
+}
+
+impl Stretch {
+    /// The sealed bytes of a blob for which the stretch was read.
+    pub(crate) fn sealed(&self, place: &Place) -> Bytes {
+        let at = (place.offset - self.start) as usize;
+        self.content.slice(at..at + place.bytes as usize)
+    }
 }
 
 /// Loads blobs of one kind, in any order, each once for each time that it is asked for.
@@ -45,13 +61,13 @@ pub(crate) fn blobs<'a>(
     let (mut wanted, mut missing) = (Vec::new(), Vec::new());
     for id in ids {
         match index.place(kind, &id) {
-            Some((pack, place)) => wanted.push(Wanted { id, pack, place }),
+            Some((pack, place)) => wanted.push(Wanted { kind, id, pack, place }),
             None => missing.push(Ok((id, Err(not_indexed(kind, id))))),
         }
     }
     wanted.sort_unstable_by_key(|want| (want.place.pack, want.place.offset));
     let bytes_max = if kind == BlobKind::Tree { TREES_BYTES_MAX } else { REQUEST_BYTES_MAX };
-    let requests = stream::iter(neighbours(wanted, bytes_max)).map(move |wants| request(sealed, kind, wants));
+    let requests = stream::iter(neighbours(wanted, bytes_max)).map(move |wants| request(sealed, wants));
     let fetched = requests.buffer_unordered(sealed.backend.connections());
     let fetched = fetched.flat_map(|answer| match answer {
         Ok(blobs) => stream::iter(blobs.into_iter().map(Ok).collect::<Vec<_>>()),
@@ -60,8 +76,8 @@ pub(crate) fn blobs<'a>(
     stream::iter(missing).chain(fetched)
 }
 
-/// Splits blobs, sorted by their places, into stretches for one request each.
-fn neighbours(wanted: Vec<Wanted>, bytes_max: u64) -> Vec<Vec<Wanted>> {
+/// Splits blobs, sorted by their packs and offsets, into stretches for one request each, of at most `bytes_max` bytes.
+pub(crate) fn neighbours(wanted: Vec<Wanted>, bytes_max: u64) -> Vec<Vec<Wanted>> {
     let mut stretches: Vec<Vec<Wanted>> = Vec::new();
     for want in wanted {
         let fits = |stretch: &Vec<Wanted>| {
@@ -78,12 +94,12 @@ fn neighbours(wanted: Vec<Wanted>, bytes_max: u64) -> Vec<Vec<Wanted>> {
     stretches
 }
 
-async fn request(sealed: &Sealed, kind: BlobKind, wants: Vec<Wanted>) -> Result<Vec<Fetched>, Error> {
-    match stretch(sealed, kind, &wants).await {
+async fn request(sealed: &Sealed, wants: Vec<Wanted>) -> Result<Vec<Fetched>, Error> {
+    match decoded(sealed, &wants).await {
         Err(Error::Damaged { .. }) if wants.len() > 1 => {
             let mut blobs = Vec::with_capacity(wants.len());
             for want in wants {
-                blobs.extend(one(sealed, kind, want).await?);
+                blobs.extend(one(sealed, want).await?);
             }
             Ok(blobs)
         }
@@ -92,27 +108,32 @@ async fn request(sealed: &Sealed, kind: BlobKind, wants: Vec<Wanted>) -> Result<
     }
 }
 
-async fn one(sealed: &Sealed, kind: BlobKind, want: Wanted) -> Result<Vec<Fetched>, Error> {
-    match stretch(sealed, kind, &[want]).await {
+async fn one(sealed: &Sealed, want: Wanted) -> Result<Vec<Fetched>, Error> {
+    match decoded(sealed, &[want]).await {
         Err(damage @ Error::Damaged { .. }) => Ok(vec![(want.id, Err(damage))]),
         answer => answer,
     }
 }
 
-async fn stretch(sealed: &Sealed, kind: BlobKind, wants: &[Wanted]) -> Result<Vec<Fetched>, Error> {
+/// Reads blobs that lie near each other in one pack, with one request.
+pub(crate) async fn stretch(sealed: &Sealed, wants: &[Wanted]) -> Result<Stretch, Error> {
     let start = wants[0].place.offset;
     let end = wants.iter().map(|want| want.place.end()).max().unwrap_or(0);
     let bytes =
         u32::try_from(end - u64::from(start)).map_err(|_| Error::damaged(wants[0].pack, "a blob is too long"))?;
     let content = sealed.backend.get_range(File::Named(FileKind::Pack, wants[0].pack), start.into(), bytes).await?;
+    Ok(Stretch { start, content })
+}
+
+async fn decoded(sealed: &Sealed, wants: &[Wanted]) -> Result<Vec<Fetched>, Error> {
+    let stretch = stretch(sealed, wants).await?;
     let (key, wants) = (sealed.key.clone(), wants.to_vec());
     let decode = move || {
         let mut decoder = BlobDecoder::new(key)?;
         let decoded = wants.into_iter().map(|want| {
-            let at = (want.place.offset - start) as usize;
-            let blob = content.slice(at..at + want.place.bytes as usize);
+            let blob = stretch.sealed(&want.place);
             let mut text = Vec::new();
-            let decoded = decoder.decode(kind, want.id, want.pack, want.place, &blob, &mut text);
+            let decoded = decoder.decode(want.kind, want.id, want.pack, want.place, &blob, &mut text);
             (want.id, decoded.map(|()| text))
         });
         Ok(decoded.collect())

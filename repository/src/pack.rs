@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::id::{ID_BYTES, Id};
 
 /// A pack holds blobs of this size, or one that is larger; restic's default is about the same.
-const PACK_BYTES_MAX: usize = 16 << 20;
+pub(crate) const PACK_BYTES_MAX: usize = 16 << 20;
 
 /// And at most so many, so that its header (41 bytes each) stays far below restic's limit of 16 MiB.
 const PACK_BLOBS_MAX: usize = 50_000;
@@ -107,6 +107,15 @@ impl PackBuilder {
         self.content.extend_from_slice(&header_bytes.to_le_bytes());
         Ok(Pack { id: Id::of(&self.content), kind: self.kind, content: self.content, blobs: self.blobs })
     }
+}
+
+/// Bytes of a pack's header without its entries.
+pub(crate) const HEADER_BYTES: u64 = OVERHEAD_BYTES as u64 + 4;
+
+/// Bytes that a blob takes in a pack, its header entry included. `raw_bytes` is 0 for one that is not compressed.
+pub(crate) fn packed_bytes(bytes: u32, raw_bytes: u32) -> u64 {
+    let entry = if raw_bytes == 0 { ENTRY_BYTES_MAX - 4 } else { ENTRY_BYTES_MAX };
+    u64::from(bytes) + entry as u64
 }
 
 /// Memory for one pack.

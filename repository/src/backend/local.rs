@@ -4,7 +4,8 @@
 //!    survives a power cut, and a reader sees all of it or nothing.
 //! 2. `config` is linked instead of renamed, because a link fails when the name is taken.
 //! 3. File modes are restic's: folders 0700, files 0400, and the same for the group when `config` is readable by the group.
-//! 4. Blocking calls run on tokio's blocking threads.
+//! 4. Deleting a snapshot, an index or a key is durable too; packs and locks may come back after a power cut, which harms nothing.
+//! 5. Blocking calls run on tokio's blocking threads.
 
 use std::fs;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -97,11 +98,7 @@ impl Backend for LocalBackend {
     }
 
     async fn delete(&self, file: File) -> Result<(), BackendError> {
-        self.blocking("delete", file, move |root| match fs::remove_file(path_of(root, file)) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-            _ => Ok(()),
-        })
-        .await
+        self.blocking("delete", file, move |root| delete(root, file)).await
     }
 }
 
@@ -242,6 +239,18 @@ fn list_folder(folder: &Path, files: &mut Vec<Listed>) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+fn delete(root: &Path, file: File) -> io::Result<()> {
+    match fs::remove_file(path_of(root, file)) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    match file {
+        // A snapshot or an index that a power cut brings back would name packs that were deleted after it.
+        File::Named(FileKind::Snapshot | FileKind::Index | FileKind::Key, _) => sync_folder(&root.join(file.folder())),
+        File::Named(FileKind::Pack | FileKind::Lock, _) | File::Config => Ok(()),
+    }
 }
 
 /// Modes for new files and folders.

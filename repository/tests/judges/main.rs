@@ -9,6 +9,7 @@ mod forget;
 mod init;
 mod keys;
 mod locks;
+mod prune;
 mod requests;
 mod restic;
 mod s3;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use repository::{
-    Backend, ConnectOptions, Error, Location, Repository, RestoreOptions, RestoreProgress, S3Options, Secret,
-    SnapshotFilter, Version,
+    Backend, ConnectOptions, Error, Location, PruneOptions, Repository, RestoreOptions, RestoreProgress, S3Options,
+    Secret, SnapshotFilter, Version,
 };
 use testkit::S3Server;
 
@@ -70,6 +70,28 @@ async fn restic_accepts_a_repository_in_a_bucket_and_we_restore_it() {
             .unwrap();
         assert_same_files(source.path(), &target.join(root.trim_start_matches('/')));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repository_in_a_bucket_is_pruned() {
+    let server = Server::start().await;
+    let repository =
+        Repository::open_or_init(server.connect("bucket/p"), &password(), cheap(Version::V2)).await.unwrap();
+    let mut files = corpus(1000, 21);
+    back_up(&repository, "/r", &files).await;
+    crate::prune::change(&mut files, 1);
+    back_up(&repository, "/r", &files).await;
+    let restic = server.restic("bucket/p");
+    restic.run(&["forget", "--keep-last", "1"]);
+    let summary = crate::prune::prune(&repository, &PruneOptions::default()).await.unwrap();
+    assert!(summary.bytes_deleted > summary.bytes_copied && summary.index_files_replaced == 2, "{summary:?}");
+    restic.check();
+    crate::prune::finds_nothing_to_do(&restic);
+    let latest = repository.resolve("latest", &SnapshotFilter::default()).await.unwrap();
+    let (source, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    write_files(source.path(), &files);
+    crate::prune::restore(&repository, &latest, target.path()).await;
+    assert_same_files(source.path(), &target.path().join("r"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
