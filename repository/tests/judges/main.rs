@@ -4,6 +4,7 @@
 
 mod behaviour;
 mod damage;
+mod failure_points;
 mod failures;
 mod forget;
 mod init;
