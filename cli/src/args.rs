@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::prune::PruneArgs;
+
 /// Back up Kubernetes resource YAML into restic repositories, and look into them.
 #[derive(Debug, Parser)]
 #[command(name = "kubectl-stash", bin_name = "kubectl stash", version, propagate_version = true, max_term_width = 120)]
@@ -55,6 +57,8 @@ pub(crate) enum Verb {
     Cat(CatArgs),
     /// Restore the files of a snapshot, or some of them, into a folder
     RestoreFiles(RestoreFilesArgs),
+    /// Remove from a repository what no snapshot needs
+    Prune(PruneArgs),
 }
 
 /// Which repository, by restic's flags and variables.

@@ -64,6 +64,8 @@ pub(crate) enum Failure {
     Stopped,
     #[error("interrupted; the folder holds a part of the files")]
     RestoreInterrupted,
+    #[error("interrupted; no snapshot lost anything, and the next prune finishes what this one began")]
+    PruneInterrupted,
     #[error("listen for signals")]
     Signals(#[source] std::io::Error),
     #[error("write the output")]
@@ -103,7 +105,7 @@ pub(crate) fn report(error: &dyn StdError) -> ExitCode {
 pub(crate) fn report_failure(failure: &Failure) -> ExitCode {
     match failure {
         Failure::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Failure::Interrupted | Failure::Stopped | Failure::RestoreInterrupted => {
+        Failure::Interrupted | Failure::Stopped | Failure::RestoreInterrupted | Failure::PruneInterrupted => {
             report(failure);
             ExitCode::from(INTERRUPTED)
         }

@@ -21,6 +21,7 @@ mod cluster;
 mod exit;
 mod human;
 mod progress;
+mod prune;
 mod restore_files;
 mod signals;
 
@@ -48,6 +49,7 @@ pub fn run() -> ExitCode {
             Verb::Ls(args) => browse::ls(args).await,
             Verb::Cat(args) => browse::cat(args).await,
             Verb::RestoreFiles(args) => restore_files::run(args).await,
+            Verb::Prune(args) => prune::run(args).await,
         }
     });
     // After a second Ctrl-C a thread may still wait for storage that hangs; nobody waits for it.

@@ -1,4 +1,4 @@
-//! Progress of a backup: a bar where there is a terminal, else a plain line now and then.
+//! Progress: a bar where there is a terminal, else a plain line now and then.
 //!
 //! What it shows comes from counters that the work keeps anyway; nothing waits for it.
 
@@ -72,18 +72,23 @@ impl Display {
         if self.bar.is_some() { BAR_INTERVAL } else { LINE_INTERVAL }
     }
 
-    /// Shows a state.
+    /// Shows the state of a backup.
     pub(crate) fn show(&mut self, state: State) {
+        self.show_line(state.kinds_done, state.kinds, |elapsed| state.line(elapsed));
+    }
+
+    /// Shows how much is done, of a total that is 0 where it is not known, and a line that says it.
+    pub(crate) fn show_line(&mut self, done: u64, total: u64, line: impl FnOnce(Duration) -> String) {
         match &self.bar {
             Some(bar) => {
                 // A bar of length 0 would look done.
-                bar.set_length(state.kinds.max(1));
-                bar.set_position(state.kinds_done);
-                bar.set_message(state.line(self.started.elapsed()));
+                bar.set_length(total.max(1));
+                bar.set_position(if total == 0 { 0 } else { done });
+                bar.set_message(line(self.started.elapsed()));
             }
             None if self.printed.elapsed() >= LINE_INTERVAL => {
                 self.printed = Instant::now();
-                note(&state.line(self.started.elapsed()));
+                note(&line(self.started.elapsed()));
             }
             None => {}
         }

@@ -2,4 +2,5 @@
 
 mod backup;
 mod failures;
+mod prune;
 mod run;
