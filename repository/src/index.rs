@@ -19,6 +19,7 @@ pub(crate) use json::IndexWriter;
 
 use crate::backend::FileKind;
 use crate::chunked::Chunked;
+use crate::crypto::OVERHEAD_BYTES;
 use crate::error::Error;
 use crate::id::Id;
 use crate::pack::{BlobKind, Pack, PackedBlob};
@@ -199,6 +200,13 @@ impl Index {
             BlobKind::Tree => self.tree_places.get(self.trees.find(id)?),
         }?;
         Some((self.packs[place.pack as usize], *place))
+    }
+
+    /// Bytes of a blob before compression and sealing; `None` when it is not in the index.
+    pub(crate) fn text_bytes(&self, kind: BlobKind, id: &Id) -> Option<u64> {
+        let (_, place) = self.place(kind, id)?;
+        let plain = place.bytes.saturating_sub(u32::try_from(OVERHEAD_BYTES).unwrap_or(u32::MAX));
+        Some(if place.raw_bytes == 0 { plain } else { place.raw_bytes }.into())
     }
 
     /// The name of a pack.

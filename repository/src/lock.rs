@@ -18,12 +18,12 @@ mod others;
 mod process;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -201,7 +201,7 @@ impl Lock {
         let (stop, stopped) = oneshot::channel();
         let (first, written) = oneshot::channel();
         // Written by the task that removes it: should this future be dropped, `stop` is, and no lock stays behind.
-        let refreshing = tokio::spawn(hold(sealed.clone(), exclusive, interval, first, stopped));
+        let refreshing = tokio::spawn(hold(Holder::enter(), sealed.clone(), exclusive, interval, first, stopped));
         let held = written.await.map_err(|_| Error::Interrupted { action: "writing the lock" })??;
         let own = held.state().id;
         let lock = Self { held, stop: Some(stop), refreshing: Some(refreshing) };
@@ -269,8 +269,35 @@ impl Held {
     }
 }
 
+/// Waits until no lock of this process is left. Locks that were dropped, or whose acquiring was, are removed in the background; who
+/// ends the process waits for it here, so that nobody has to wait for them to go stale. A lock that is still held is waited for too.
+pub async fn locks_released() {
+    // The sender is never dropped, so this cannot fail.
+    let _ = HOLDERS.subscribe().wait_for(|holders| *holders == 0).await;
+}
+
+/// Tasks that hold a lock.
+static HOLDERS: LazyLock<watch::Sender<usize>> = LazyLock::new(|| watch::Sender::new(0));
+
+/// Counts one holder for as long as it lives.
+struct Holder;
+
+impl Holder {
+    fn enter() -> Self {
+        HOLDERS.send_modify(|holders| *holders += 1);
+        Self
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        HOLDERS.send_modify(|holders| *holders -= 1);
+    }
+}
+
 /// Writes the lock, keeps it fresh until `stopped`, then removes it.
 async fn hold(
+    _holder: Holder,
     sealed: Sealed,
     exclusive: bool,
     refresh_interval: Duration,

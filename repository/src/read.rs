@@ -29,7 +29,7 @@ use crate::unpacked::Sealed;
 const BLOB_BYTES_MAX: u32 = 1 << 30;
 
 /// Folders within folders; file systems end far earlier, so this is a loop or an attack.
-const DEPTH_MAX: usize = 4096;
+pub(crate) const DEPTH_MAX: usize = 4096;
 
 /// Entries of folders after which a walk reads no further ahead; with names and ids about 200 bytes each.
 const ENTRIES_AHEAD_MAX: usize = 50_000;
@@ -70,7 +70,7 @@ impl Repository {
         visit: &mut (impl FnMut(&[u8], Node) -> Result<(), Error> + Send),
     ) -> Result<(), Error> {
         let index = self.index().await?;
-        let Some((path, node)) = self.find(&index, snapshot, path).await? else {
+        let Some((path, node)) = self.locate(&index, snapshot, path).await? else {
             return self.walk_below(&index, snapshot.tree, Vec::new(), visit).await;
         };
         let subtree = node.subtree.filter(|_| node.kind == NodeKind::Dir);
@@ -102,7 +102,7 @@ impl Repository {
             if let Some(subtree) = subtree {
                 let nodes = self.tree_ahead(index, subtree, nodes.as_slice(), &mut ahead).await?;
                 if open.len() == DEPTH_MAX {
-                    return Err(Error::damaged(format_args!("tree {subtree}"), "folders are nested too deeply"));
+                    return Err(too_deep(subtree));
                 }
                 open.push((path, nodes.into_iter()));
             }
@@ -175,7 +175,8 @@ impl Repository {
     /// [`Error::PathNotFound`] when there is no file at `path`; [`Error::Damaged`]; storage errors.
     pub async fn read_file(&self, snapshot: &Snapshot, path: &str) -> Result<Vec<u8>, Error> {
         let index = self.index().await?;
-        let node = self.find(&index, snapshot, path).await?.map(|(_, node)| node).filter(|n| n.kind == NodeKind::File);
+        let node =
+            self.locate(&index, snapshot, path).await?.map(|(_, node)| node).filter(|n| n.kind == NodeKind::File);
         let node = node.ok_or_else(|| Error::PathNotFound { wanted: "file", path: path.to_owned() })?;
         let mut content = Vec::new();
         for id in &node.content {
@@ -185,7 +186,12 @@ impl Repository {
     }
 
     /// The node at a path, and the path in its plain form; `None` for the root itself.
-    async fn find(&self, index: &Index, snapshot: &Snapshot, path: &str) -> Result<Option<(String, Node)>, Error> {
+    pub(crate) async fn locate(
+        &self,
+        index: &Index,
+        snapshot: &Snapshot,
+        path: &str,
+    ) -> Result<Option<(String, Node)>, Error> {
         let not_found = || Error::PathNotFound { wanted: "entry", path: path.to_owned() };
         let (mut tree, mut found) = (Some(snapshot.tree), None);
         let mut at = String::new();
@@ -213,11 +219,11 @@ impl Repository {
         Ok(index)
     }
 
-    async fn load_tree(&self, index: &Index, id: Id) -> Result<Vec<Node>, Error> {
+    pub(crate) async fn load_tree(&self, index: &Index, id: Id) -> Result<Vec<Node>, Error> {
         tree::decode(id, &self.load_blob(index, BlobKind::Tree, id).await?)
     }
 
-    async fn load_blob(&self, index: &Index, kind: BlobKind, id: Id) -> Result<Vec<u8>, Error> {
+    pub(crate) async fn load_blob(&self, index: &Index, kind: BlobKind, id: Id) -> Result<Vec<u8>, Error> {
         match load_blob(&self.shared.sealed, index, kind, id).await {
             Err(Error::Damaged { what, .. }) if what == NOT_INDEXED => {
                 load_blob(&self.shared.sealed, &*self.index().await?, kind, id).await
@@ -225,6 +231,11 @@ impl Repository {
             loaded => loaded,
         }
     }
+}
+
+/// A folder within [`DEPTH_MAX`] others.
+pub(crate) fn too_deep(tree: Id) -> Error {
+    Error::damaged(format_args!("tree {tree}"), "folders are nested too deeply")
 }
 
 /// What is said of a blob that no index names.

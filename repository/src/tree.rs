@@ -9,6 +9,7 @@ mod quote;
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 pub(crate) use encode::{Meta, TreeEncoder};
 
@@ -93,33 +94,51 @@ const MODE_PERMISSIONS: u32 = 0o777;
 ///
 /// Names that would lead out of the folder are damage: nothing that is restored may leave its destination.
 pub(crate) fn decode(id: Id, json: &[u8]) -> Result<Vec<Node>, Error> {
-    let damaged = |what: &dyn ToString| Error::damaged(format_args!("tree {id}"), what.to_string());
-    let tree: TreeJson = serde_json::from_slice(json).map_err(|e| damaged(&e))?;
-    let nodes = tree.nodes.unwrap_or_default().into_iter().map(|node| {
-        let name = quote::unquote(&node.name).filter(|name| is_plain(name));
-        let name = name.ok_or_else(|| damaged(&format_args!("{:?} is no name for an entry", node.name)))?;
-        let kind = match node.r#type.as_str() {
-            "file" => NodeKind::File,
-            "dir" => NodeKind::Dir,
-            "symlink" => NodeKind::Symlink { target: node.linktarget.into_bytes() },
-            _ => NodeKind::Other,
-        };
-        if kind == NodeKind::Dir && node.subtree.is_none() {
-            return Err(damaged(&format_args!("the folder {:?} has no tree", node.name)));
-        }
-        Ok(Node {
-            name,
-            kind,
-            mode: node.mode & MODE_PERMISSIONS,
-            modified: node.mtime,
-            uid: node.uid,
-            gid: node.gid,
-            size: node.size,
-            content: node.content.unwrap_or_default(),
-            subtree: node.subtree,
-        })
+    let tree: TreeJson = serde_json::from_slice(json).map_err(|e| damaged(id, &e))?;
+    tree.nodes.unwrap_or_default().into_iter().map(|node| decode_node(id, node)).collect()
+}
+
+/// The nodes of a tree, each with its text, for who compares what a [`Node`] leaves out.
+pub(crate) fn decode_with_texts(id: Id, json: &[u8]) -> Result<Vec<(Node, Box<RawValue>)>, Error> {
+    #[derive(Deserialize)]
+    struct TreeTexts {
+        nodes: Option<Vec<Box<RawValue>>>,
+    }
+    let tree: TreeTexts = serde_json::from_slice(json).map_err(|e| damaged(id, &e))?;
+    let nodes = tree.nodes.unwrap_or_default().into_iter().map(|text| {
+        let node = serde_json::from_str(text.get()).map_err(|e| damaged(id, &e))?;
+        Ok((decode_node(id, node)?, text))
     });
     nodes.collect()
+}
+
+fn damaged(id: Id, what: &dyn ToString) -> Error {
+    Error::damaged(format_args!("tree {id}"), what.to_string())
+}
+
+fn decode_node(id: Id, node: NodeJson) -> Result<Node, Error> {
+    let name = quote::unquote(&node.name).filter(|name| is_plain(name));
+    let name = name.ok_or_else(|| damaged(id, &format_args!("{:?} is no name for an entry", node.name)))?;
+    let kind = match node.r#type.as_str() {
+        "file" => NodeKind::File,
+        "dir" => NodeKind::Dir,
+        "symlink" => NodeKind::Symlink { target: node.linktarget.into_bytes() },
+        _ => NodeKind::Other,
+    };
+    if kind == NodeKind::Dir && node.subtree.is_none() {
+        return Err(damaged(id, &format_args!("the folder {:?} has no tree", node.name)));
+    }
+    Ok(Node {
+        name,
+        kind,
+        mode: node.mode & MODE_PERMISSIONS,
+        modified: node.mtime,
+        uid: node.uid,
+        gid: node.gid,
+        size: node.size,
+        content: node.content.unwrap_or_default(),
+        subtree: node.subtree,
+    })
 }
 
 fn is_plain(name: &[u8]) -> bool {
@@ -154,11 +173,10 @@ pub(crate) fn outline(id: Id, json: &[u8]) -> Result<Vec<Outline>, Error> {
         subtree: Option<Id>,
     }
 
-    let damaged = |what: &dyn ToString| Error::damaged(format_args!("tree {id}"), what.to_string());
-    let tree: TreeOutline<'_> = serde_json::from_slice(json).map_err(|e| damaged(&e))?;
+    let tree: TreeOutline<'_> = serde_json::from_slice(json).map_err(|e| damaged(id, &e))?;
     let entries = tree.nodes.unwrap_or_default().into_iter().map(|node| {
         let name = quote::unquote(&node.name);
-        let name = name.ok_or_else(|| damaged(&format_args!("{:?} is no name for an entry", node.name)))?;
+        let name = name.ok_or_else(|| damaged(id, &format_args!("{:?} is no name for an entry", node.name)))?;
         Ok(Outline { name, subtree: node.subtree, content: node.content.unwrap_or_default() })
     });
     entries.collect()
