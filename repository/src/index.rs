@@ -19,10 +19,9 @@ pub(crate) use json::IndexWriter;
 
 use crate::backend::FileKind;
 use crate::chunked::Chunked;
-use crate::crypto::OVERHEAD_BYTES;
 use crate::error::Error;
 use crate::id::Id;
-use crate::pack::{BlobKind, Pack, PackedBlob};
+use crate::pack::{BlobKind, Pack, PackedBlob, SEALED_BYTES_MIN};
 use crate::unpacked::Sealed;
 
 /// Index files decoded at the same time; each takes about 15 MB meanwhile.
@@ -44,6 +43,14 @@ impl Place {
     /// The first byte behind it in the pack.
     pub(crate) fn end(&self) -> u64 {
         u64::from(self.offset) + u64::from(self.bytes)
+    }
+
+    /// Bytes of the blob's text. No index is accepted with a blob shorter than its seal.
+    pub(crate) fn text_bytes(&self) -> u64 {
+        match self.raw_bytes {
+            0 => u64::from(self.bytes.saturating_sub(SEALED_BYTES_MIN)),
+            raw => raw.into(),
+        }
     }
 }
 
@@ -204,9 +211,12 @@ impl Index {
 
     /// Bytes of a blob before compression and sealing; `None` when it is not in the index.
     pub(crate) fn text_bytes(&self, kind: BlobKind, id: &Id) -> Option<u64> {
-        let (_, place) = self.place(kind, id)?;
-        let plain = place.bytes.saturating_sub(u32::try_from(OVERHEAD_BYTES).unwrap_or(u32::MAX));
-        Some(if place.raw_bytes == 0 { plain } else { place.raw_bytes }.into())
+        Some(self.place(kind, id)?.1.text_bytes())
+    }
+
+    /// Distinct blobs.
+    pub(crate) fn blobs(&self) -> usize {
+        self.data.len() + self.trees.len()
     }
 
     /// The name of a pack.

@@ -133,8 +133,14 @@ pub(crate) fn create(master: &KeyBytes, password: &Password, kdf: KdfParams, lab
     Ok(serde_json::to_vec(&file).expect("a struct of texts and numbers serialises"))
 }
 
-/// The master key in a key file, or `None` when it is for another password. CPU-bound, see [`KdfParams`].
-pub(crate) fn open(id: Id, content: &[u8], password: &Password) -> Result<Option<KeyBytes>, Error> {
+/// How a key file is sealed.
+struct Parsed {
+    params: Params,
+    salt: Vec<u8>,
+    sealed: Vec<u8>,
+}
+
+fn examine(id: Id, content: &[u8]) -> Result<Parsed, Error> {
     let damaged = |what: &str| Error::damaged_file(File::Named(FileKind::Key, id), what);
     let file = parse(id, content)?;
     if file.kdf != "scrypt" {
@@ -144,6 +150,18 @@ pub(crate) fn open(id: Id, content: &[u8], password: &Password) -> Result<Option
     let params = kdf.checked().ok_or_else(|| damaged("its scrypt parameters are out of bounds"))?;
     let salt = base64::decode(&file.salt).ok_or_else(|| damaged("its salt is not base64"))?;
     let sealed = base64::decode(&file.data).ok_or_else(|| damaged("its data is not base64"))?;
+    Ok(Parsed { params, salt, sealed })
+}
+
+/// Whether this is a key file as far as can be said without its password.
+pub(crate) fn inspect(id: Id, content: &[u8]) -> Result<(), Error> {
+    examine(id, content).map(drop)
+}
+
+/// The master key in a key file, or `None` when it is for another password. CPU-bound, see [`KdfParams`].
+pub(crate) fn open(id: Id, content: &[u8], password: &Password) -> Result<Option<KeyBytes>, Error> {
+    let damaged = |what: &str| Error::damaged_file(File::Named(FileKind::Key, id), what);
+    let Parsed { params, salt, sealed } = examine(id, content)?;
     let Ok(json) = derive(password, &salt, params).open(&sealed).map(Zeroizing::new) else {
         return Ok(None);
     };

@@ -20,11 +20,13 @@
 //! | [`Backup`], [`Worker`] | writing one snapshot |
 //! | [`Policy`] | which snapshots to keep; [`Repository::forget`] removes the others |
 //! | [`Lock`] | restic's lock, held and refreshed |
+//! | [`CheckOptions`], [`CheckReport`] | looking for damage, and whom it hits |
 //!
 //! **Invariant:** this crate knows nothing of Kubernetes, prints nothing and reads no environment variable.
 
 mod backend;
 mod backup;
+mod check;
 mod chunked;
 mod chunker;
 mod codec;
@@ -38,6 +40,7 @@ mod find;
 mod forget;
 mod id;
 mod index;
+mod inventory;
 mod key_cache;
 mod key_file;
 mod keys;
@@ -62,6 +65,9 @@ mod unpacked;
 
 pub use backend::{Backend, BackendError, FailureKind, File, FileKind, Listed, LocalBackend, ObjectBackend, Put};
 pub use backup::{Added, Backup, BackupOptions, FinishOptions, NewFile, Prepared, Progress, Summary, Worker};
+pub use check::{
+    CheckLock, CheckOptions, CheckPhase, CheckProgress, CheckReport, Finding, HitPath, Hits, Object, ReadData,
+};
 pub use config::Version;
 pub use diff::{BlobCounts, Change, DiffCounts, DiffOptions, DiffSummary, Modifier};
 pub use error::Error;

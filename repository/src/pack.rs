@@ -1,7 +1,9 @@
 //! Packs: sealed blobs one after another, then a sealed header that lists them, then the header's length in four bytes.
 //!
 //! A header entry is the type, the stored length, in the compressed types the length before compression, and the blob's id; see
-//! "Pack Format" in restic's design document. Data and tree blobs lie in separate packs.
+//! "Pack Format" in restic's design document. Data and tree blobs lie in separate packs. [`header`] reads a pack's header back.
+
+pub(crate) mod header;
 
 use crate::crypto::{Key, OVERHEAD_BYTES};
 use crate::error::Error;
@@ -14,13 +16,19 @@ pub(crate) const PACK_BYTES_MAX: usize = 16 << 20;
 const PACK_BLOBS_MAX: usize = 50_000;
 
 /// Memory of a pack, header included, so that it never moves while it grows. Only what is used becomes resident.
-const PACK_CAPACITY_BYTES: usize = PACK_BYTES_MAX + PACK_BLOBS_MAX * ENTRY_BYTES_MAX + OVERHEAD_BYTES + 4;
+const PACK_CAPACITY_BYTES: usize = PACK_BYTES_MAX + PACK_BLOBS_MAX * ENTRY_BYTES_MAX + OVERHEAD_BYTES + LENGTH_BYTES;
 
 /// Bytes of a header entry of a compressed blob; the one of a plain blob lacks the length before compression.
 const ENTRY_BYTES_MAX: usize = 1 + 4 + 4 + ID_BYTES;
 
+/// Bytes of a header entry of a plain blob.
+const ENTRY_BYTES_MIN: usize = 1 + 4 + ID_BYTES;
+
+/// Bytes of the header's length, the last ones of a pack.
+const LENGTH_BYTES: usize = 4;
+
 /// What a blob holds. Ids are unique within a kind only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum BlobKind {
     Data,
     Tree,

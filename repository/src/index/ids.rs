@@ -23,8 +23,8 @@ impl IdTable {
         Self { ids: Chunked::new(), slots: Vec::new() }
     }
 
-    #[cfg(test)]
-    fn len(&self) -> usize {
+    /// Ids in it.
+    pub(crate) fn len(&self) -> usize {
         self.ids.len()
     }
 

@@ -7,7 +7,6 @@ use jiff::Timestamp;
 use super::RestoreSummary;
 use super::write::Parts;
 use crate::backend::{File, FileKind};
-use crate::crypto::OVERHEAD_BYTES;
 use crate::error::Error;
 use crate::fetch::{GAP_BYTES_MAX, REQUEST_BYTES_MAX};
 use crate::id::Id;
@@ -122,7 +121,7 @@ impl Plan {
             for id in std::mem::take(&mut target.content) {
                 let (_, place) = index.place(BlobKind::Data, &id).ok_or_else(|| not_indexed(BlobKind::Data, id))?;
                 wants.push(Want { id, place, file, at });
-                at += text_bytes(place);
+                at += place.text_bytes();
             }
             if at != target.bytes {
                 let what = format!("its blobs have {at} bytes, its node says {}", target.bytes);
@@ -152,14 +151,6 @@ fn group(wants: Vec<Want>, index: &Index) -> Vec<Request> {
         }
     }
     requests
-}
-
-/// Bytes of a blob's text. The index refused blobs shorter than their seal.
-fn text_bytes(place: Place) -> u64 {
-    match place.raw_bytes {
-        0 => u64::from(place.bytes) - OVERHEAD_BYTES as u64,
-        raw => raw.into(),
-    }
 }
 
 #[cfg(unix)]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test that fails may panic")]
 
 mod behaviour;
+mod check;
 mod compare;
 mod damage;
 mod failure_points;
