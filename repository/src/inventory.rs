@@ -4,9 +4,10 @@
 //! 2. A pack may stand in several index files. Equal entries count once; others stay beside each other, and the pack has no valid
 //!    [`layout`](Inventory::layout) then.
 //! 3. A blob may lie in several packs. The [`Index`] knows one place of it, the inventory all of them.
-//! 4. **Memory**: 24 bytes for each place of a blob, 60 for each pack, besides the index.
+//! 4. What rustic marked for deletion (`packs_to_delete`) is only known by name.
+//! 5. **Memory**: 24 bytes for each place of a blob, 60 for each pack, besides the index.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use futures::StreamExt;
@@ -25,6 +26,8 @@ pub(crate) struct Inventory {
     pub(crate) files: Vec<IndexFileRow>,
     /// Those that could not, and why.
     pub(crate) damaged: Vec<(Id, String)>,
+    /// Packs that rustic marked for deletion.
+    marked: HashSet<Id>,
     packs: Vec<PackRow>,
     numbers: HashMap<Id, u32>,
     entries: Vec<Entry>,
@@ -60,6 +63,7 @@ impl Inventory {
             index: Index::new(Places::All),
             files: Vec::new(),
             damaged: Vec::new(),
+            marked: HashSet::new(),
             packs: Vec::new(),
             numbers: HashMap::new(),
             entries: Vec::new(),
@@ -84,6 +88,17 @@ impl Inventory {
         Ok(inventory)
     }
 
+    /// The inventory of these index files.
+    #[cfg(test)]
+    pub(crate) fn of(files: impl IntoIterator<Item = (Id, IndexFile)>) -> Result<Self, Error> {
+        let mut inventory = Self::empty();
+        for (id, file) in files {
+            inventory.add(id, &file)?;
+        }
+        inventory.sort();
+        Ok(inventory)
+    }
+
     fn add(&mut self, id: Id, file: &IndexFile) -> Result<(), Error> {
         let mut numbers = Vec::with_capacity(file.packs.len());
         for pack in &file.packs {
@@ -101,6 +116,7 @@ impl Inventory {
                 kind: *kind,
             });
         }
+        self.marked.extend(file.to_delete.iter().flat_map(|marked| &marked.packs));
         numbers.sort_unstable();
         numbers.dedup();
         self.files.push(IndexFileRow { id, packs: numbers });
@@ -143,6 +159,11 @@ impl Inventory {
     /// The number of a pack, `None` when no index file names it.
     pub(crate) fn number(&self, pack: &Id) -> Option<u32> {
         self.numbers.get(pack).copied()
+    }
+
+    /// Whether rustic marked a pack for deletion.
+    pub(crate) fn is_marked(&self, pack: &Id) -> bool {
+        self.marked.contains(pack)
     }
 
     /// The name of a pack.
@@ -201,22 +222,23 @@ impl ListedBlob {
 mod tests {
     use super::*;
 
-    fn inventory(files: &[&[(&[u8], &[(u8, u32, u32)])]]) -> Inventory {
-        let mut inventory = Inventory::empty();
-        for (n, packs) in files.iter().enumerate() {
-            let mut file = IndexFile::default();
-            for (pack, blobs) in *packs {
-                let number = u32::try_from(file.packs.len()).unwrap();
-                file.packs.push(Id::of(pack));
-                for (blob, offset, bytes) in *blobs {
-                    let place = Place { pack: number, offset: *offset, bytes: *bytes, raw_bytes: 0 };
-                    file.blobs.push((BlobKind::Data, Id::of(&[*blob]), place));
-                }
+    type Blobs<'a> = &'a [(u8, u32, u32)];
+
+    fn inventory(files: &[&[(&[u8], Blobs<'_>)]]) -> Inventory {
+        let place = |pack, offset, bytes| Place { pack, offset, bytes, raw_bytes: 0 };
+        let file = |packs: &[(&[u8], Blobs<'_>)]| {
+            let blobs = |(at, (_, blobs)): (u32, &(&[u8], Blobs<'_>))| {
+                let blob =
+                    |(n, offset, bytes): &(u8, u32, u32)| (BlobKind::Data, Id::of(&[*n]), place(at, *offset, *bytes));
+                blobs.iter().map(blob).collect::<Vec<_>>()
+            };
+            IndexFile {
+                packs: packs.iter().map(|(pack, _)| Id::of(pack)).collect(),
+                blobs: (0..).zip(packs).flat_map(blobs).collect(),
+                to_delete: None,
             }
-            inventory.add(Id::of(&n.to_le_bytes()), &file).unwrap();
-        }
-        inventory.sort();
-        inventory
+        };
+        Inventory::of((0..).zip(files).map(|(n, packs): (u8, _)| (Id::of(&[n]), file(packs)))).unwrap()
     }
 
     #[test]

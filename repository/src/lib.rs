@@ -21,6 +21,7 @@
 //! | [`Policy`] | which snapshots to keep; [`Repository::forget`] removes the others |
 //! | [`Lock`] | restic's lock, held and refreshed |
 //! | [`CheckOptions`], [`CheckReport`] | looking for damage, and whom it hits |
+//! | [`RepairIndexOptions`] | making the index right again from the packs |
 //!
 //! **Invariant:** this crate knows nothing of Kubernetes, prints nothing and reads no environment variable.
 
@@ -55,6 +56,7 @@ mod polynomial;
 mod prune;
 mod reach;
 mod read;
+mod repair_index;
 mod repository;
 mod restore;
 mod retention;
@@ -81,6 +83,7 @@ pub use lock::{Lock, LockOwner, locks_released, set_lock_slot};
 pub use moment::Moment;
 pub use prune::{InvalidAmount, MaxUnused, PruneOptions, PruneProgress, PruneStep, PruneSummary, parse_bytes};
 pub use read::Entry;
+pub use repair_index::{RepairIndexOptions, RepairIndexProgress, RepairIndexSummary};
 pub use repository::{InitOptions, Repository};
 pub use restore::{RestoreFilter, RestoreOptions, RestoreProgress, RestoreSummary};
 pub use retention::{

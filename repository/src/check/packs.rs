@@ -44,7 +44,8 @@ pub(super) fn compare(inventory: &Inventory, stored: Vec<Listed>, findings: &mut
         let beyond = inventory.blobs(number).filter(|blob| bytes.is_none_or(|bytes| blob.place().end() > bytes));
         lose(inventory, id, beyond, findings);
     }
-    let (indexed, orphans): (Vec<_>, Vec<_>) = stored.into_iter().partition(|p| inventory.number(&p.id).is_some());
+    let (indexed, mut orphans): (Vec<_>, Vec<_>) = stored.into_iter().partition(|p| inventory.number(&p.id).is_some());
+    orphans.retain(|pack| !inventory.is_marked(&pack.id));
     hint(
         findings,
         "that no index names (left by an interrupted run; prune removes them)",

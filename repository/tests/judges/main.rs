@@ -13,6 +13,7 @@ mod init;
 mod keys;
 mod locks;
 mod prune;
+mod repair_index;
 mod requests;
 mod restic;
 mod s3;
