@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help tools lint test demo bench advisories
+.PHONY: help tools lint test soak demo bench advisories
 
 cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)
 export STOWAGE_TOOLS ?= $(cache)/stowage/tools
@@ -28,6 +28,9 @@ lint: ## check format, clippy, doc links, licences and sources of dependencies, 
 
 test: tools ## run every test, those against the real programs included
 	cargo test --workspace --locked
+
+soak: tools ## run 300 random histories of a repository, ours and restic's programs in turn (about 20 minutes)
+	HISTORIES=300 cargo test --locked -p repository --test histories -- --nocapture
 
 demo: tools ## back up a real cluster of a few thousand objects, and restore from it, step by step
 	@demo/run.sh
