@@ -59,11 +59,16 @@ impl RepositoryArgs {
     fn password(&self) -> Result<Password, Failure> {
         let password = match (&self.password_command, &self.password_file) {
             (Some(command), _) => trimmed(output(command)?),
-            (None, Some(path)) => trimmed(read(path, |path, source| Failure::PasswordFile { path, source })?),
+            (None, Some(path)) => password_in(path)?,
             (None, None) => std::env::var("RESTIC_PASSWORD").unwrap_or_default().into_bytes(),
         };
         if password.is_empty() { Err(Failure::NoPassword) } else { Ok(Password::new(password)) }
     }
+}
+
+/// The password in a file.
+pub(crate) fn password_in(path: &Path) -> Result<Vec<u8>, Failure> {
+    Ok(trimmed(read(path, |path, source| Failure::PasswordFile { path, source })?))
 }
 
 /// Runs the user's command and returns what it prints. It may ask on the terminal.

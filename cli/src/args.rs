@@ -1,10 +1,15 @@
 //! The command line. Every default is visible here, in the attribute or in the help.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::prune::PruneArgs;
+use repository::{Lock, Repository};
+
+use crate::{
+    diff::DiffArgs, exit::Failure, find::FindArgs, forget::ForgetArgs, keys::KeyArgs, prune::PruneArgs,
+    unlock::UnlockArgs,
+};
 
 /// Back up Kubernetes resource YAML into restic repositories, and look into them.
 #[derive(Debug, Parser)]
@@ -57,8 +62,18 @@ pub(crate) enum Verb {
     Cat(CatArgs),
     /// Restore the files of a snapshot, or some of them, into a folder
     RestoreFiles(RestoreFilesArgs),
+    /// Show what changed from one snapshot to another
+    Diff(DiffArgs),
+    /// Search snapshots for files by name or path
+    Find(FindArgs),
+    /// Remove snapshots by a policy or by id
+    Forget(Box<ForgetArgs>),
     /// Remove from a repository what no snapshot needs
     Prune(PruneArgs),
+    /// List, add and remove the repository's keys, change its password
+    Key(KeyArgs),
+    /// Remove locks that somebody left behind
+    Unlock(UnlockArgs),
 }
 
 /// Which repository, by restic's flags and variables.
@@ -94,6 +109,34 @@ pub(crate) struct RepositoryArgs {
     pub(crate) cacert: Option<PathBuf>,
 }
 
+/// Waiting for whoever works on the repository.
+#[derive(Args, Debug)]
+pub(crate) struct LockArgs {
+    /// Wait this long while somebody else's lock is in the way: 90s, 5m, 1h30m
+    #[arg(long, default_value = "0s", value_name = "DURATION", value_parser = duration)]
+    pub(crate) retry_lock: Duration,
+}
+
+impl LockArgs {
+    /// Takes the repository's shared lock, unless it was said that there is none to be taken.
+    ///
+    /// # Errors
+    /// Somebody removes something just now, for longer than this waits; the storage does not answer.
+    pub(crate) async fn take(&self, repository: &Repository, no_lock: bool) -> Result<Option<Lock>, Failure> {
+        if no_lock {
+            return Ok(None);
+        }
+        let lock = repository.lock_shared_within(self.retry_lock).await;
+        lock.map(Some).map_err(Failure::repository("lock the repository"))
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration: jiff::SignedDuration =
+        text.parse().map_err(|_| "a duration is written 90s, 5m or 1h30m".to_owned())?;
+    Duration::try_from(duration).map_err(|_| "a duration is not negative".to_owned())
+}
+
 #[derive(Args, Debug)]
 #[command(long_about = "Back up a cluster, a namespace or an application.\n\n\
     Lists every kind of object at one resource version, turns the objects into YAML files as `kubectl get -o yaml` prints them, and \
@@ -104,6 +147,8 @@ pub(crate) struct RepositoryArgs {
 pub(crate) struct BackupArgs {
     #[command(flatten)]
     pub(crate) repository: RepositoryArgs,
+    #[command(flatten)]
+    pub(crate) lock: LockArgs,
     /// Back up the whole cluster
     #[arg(short = 'A', long, conflicts_with = "target")]
     pub(crate) all_namespaces: bool,
@@ -229,6 +274,8 @@ pub(crate) struct RestoreFilesArgs {
     pub(crate) to: PathBuf,
     #[command(flatten)]
     pub(crate) repository: RepositoryArgs,
+    #[command(flatten)]
+    pub(crate) lock: LockArgs,
     /// Format of the result
     #[arg(short, long, default_value = "text", value_name = "FORMAT")]
     pub(crate) output: Output,
@@ -257,5 +304,13 @@ mod tests {
         assert!(sanitize(&[]));
         assert!(sanitize(&["--sanitize"]));
         assert!(!sanitize(&["--sanitize=false"]));
+    }
+
+    #[test]
+    fn durations_are_written_as_restic_takes_them() {
+        for (text, seconds) in [("0s", 0), ("90s", 90), ("5m", 300), ("1h30m", 5400), ("2h", 7200)] {
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        assert!(duration("-5m").is_err() && duration("5").is_err() && duration("soon").is_err());
     }
 }

@@ -15,7 +15,9 @@ use dumper::{
     sink::{RepositorySink, has_ended},
     target::{Application, Target},
 };
-use repository::{Backup, BackupOptions, FinishOptions, InitOptions, KdfParams, Repository, Summary, Version};
+use repository::{
+    Backup, BackupOptions, FinishOptions, InitOptions, KdfParams, PARTIAL_TAG, Repository, Summary, Version,
+};
 
 use crate::{
     args::{BackupArgs, ClusterArgs, Output},
@@ -27,9 +29,6 @@ use crate::{
 use report::{Report, Timings};
 
 mod report;
-
-/// Tag of a snapshot that lacks something that could not be read. Retention never lets it displace a complete one.
-const PARTIAL_TAG: &str = "partial";
 
 /// Backs up, prints the result, and says by the exit code whether it is complete.
 pub(crate) async fn run(cluster: &ClusterArgs, args: Box<BackupArgs>) -> Result<ExitCode, Failure> {
@@ -141,6 +140,7 @@ async fn dump_into(
         host: args.host.clone(),
         tags: args.tags.clone(),
         verify: !args.no_verify,
+        retry_lock: args.lock.retry_lock,
         ..BackupOptions::default()
     };
     let backup = repository.backup(backup).await.map_err(Failure::repository("begin the backup"))?;

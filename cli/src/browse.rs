@@ -89,7 +89,7 @@ pub(crate) fn absolute(snapshot: &Snapshot, path: &str) -> String {
 }
 
 /// A path as it is shown: what [`absolute`] takes.
-fn relative(path: &str) -> &str {
+pub(crate) fn relative(path: &str) -> &str {
     path.strip_prefix(ROOT).and_then(|rest| rest.strip_prefix('/')).unwrap_or(path)
 }
 

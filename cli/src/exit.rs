@@ -66,6 +66,14 @@ pub(crate) enum Failure {
     RestoreInterrupted,
     #[error("interrupted; no snapshot lost anything, and the next prune finishes what this one began")]
     PruneInterrupted,
+    #[error("interrupted; what was done by then stays done")]
+    Cancelled,
+    #[error("the new password is empty")]
+    EmptyNewPassword,
+    #[error("--unsafe-allow-remove-all removes all snapshots of a choice: choose with --host, --tag or --path")]
+    RemoveAllOfAll,
+    #[error("read the pattern")]
+    Pattern(#[source] repository::PatternError),
     #[error("listen for signals")]
     Signals(#[source] std::io::Error),
     #[error("write the output")]
@@ -95,6 +103,39 @@ pub(crate) fn print(text: &[u8]) -> Result<(), Failure> {
     stdout.write_all(text).and_then(|()| stdout.flush()).map_err(Failure::Output)
 }
 
+/// A result that is printed line by line while it is being found.
+pub(crate) struct Lines {
+    output: io::BufWriter<io::Stdout>,
+    failed: Option<io::Error>,
+}
+
+impl Lines {
+    pub(crate) fn new() -> Self {
+        Self { output: io::BufWriter::new(io::stdout()), failed: None }
+    }
+
+    /// Prints a line. An error ends the search; [`Lines::finish`] tells which it was.
+    pub(crate) fn print(&mut self, line: &str) -> Result<(), repository::Error> {
+        let written = writeln!(self.output, "{line}");
+        written.map_err(|error| {
+            self.failed = Some(error);
+            repository::Error::Interrupted { action: "writing the output" }
+        })
+    }
+
+    /// The result of what printed.
+    ///
+    /// # Errors
+    /// [`Failure::Output`], or the repository's as `what`.
+    pub(crate) fn finish<T>(mut self, done: Result<T, repository::Error>, what: &str) -> Result<T, Failure> {
+        match (self.failed.take(), done) {
+            (Some(error), _) => Err(Failure::Output(error)),
+            (None, Err(error)) => Err(Failure::repository(what)(error)),
+            (None, Ok(done)) => self.output.flush().map_err(Failure::Output).map(|()| done),
+        }
+    }
+}
+
 /// Prints an error with its sources, once each, and returns the exit code for it.
 pub(crate) fn report(error: &dyn StdError) -> ExitCode {
     note(&format!("Error: {}", chain(error)));
@@ -105,7 +146,11 @@ pub(crate) fn report(error: &dyn StdError) -> ExitCode {
 pub(crate) fn report_failure(failure: &Failure) -> ExitCode {
     match failure {
         Failure::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Failure::Interrupted | Failure::Stopped | Failure::RestoreInterrupted | Failure::PruneInterrupted => {
+        Failure::Interrupted
+        | Failure::Stopped
+        | Failure::RestoreInterrupted
+        | Failure::PruneInterrupted
+        | Failure::Cancelled => {
             report(failure);
             ExitCode::from(INTERRUPTED)
         }

@@ -18,12 +18,17 @@ mod args;
 mod backup;
 mod browse;
 mod cluster;
+mod diff;
 mod exit;
+mod find;
+mod forget;
 mod human;
+mod keys;
 mod progress;
 mod prune;
 mod restore_files;
 mod signals;
+mod unlock;
 
 use std::process::ExitCode;
 
@@ -50,6 +55,11 @@ pub fn run() -> ExitCode {
             Verb::Cat(args) => browse::cat(args).await,
             Verb::RestoreFiles(args) => restore_files::run(args).await,
             Verb::Prune(args) => prune::run(args).await,
+            Verb::Diff(args) => diff::run(args).await,
+            Verb::Find(args) => find::run(args).await,
+            Verb::Forget(args) => forget::run(*args).await,
+            Verb::Key(args) => keys::run(args).await,
+            Verb::Unlock(args) => unlock::run(args).await,
         }
     });
     // After a second Ctrl-C a thread may still wait for storage that hangs; nobody waits for it.

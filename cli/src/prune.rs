@@ -1,13 +1,13 @@
 //! `kubectl stash prune`: removes from a repository what no snapshot needs.
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{process::ExitCode, sync::Arc};
 
 use clap::Args;
 use repository::{MaxUnused, PruneOptions, PruneProgress, PruneStep, PruneSummary, Repository, parse_bytes};
 use serde_json::json;
 
 use crate::{
-    args::{Output, RepositoryArgs},
+    args::{LockArgs, Output, RepositoryArgs},
     exit::{Failure, print},
     human,
     progress::Display,
@@ -44,18 +44,11 @@ pub(crate) struct PruneArgs {
     /// Remove nothing, say what would be removed
     #[arg(short = 'n', long)]
     dry_run: bool,
-    /// Wait this long while somebody else works on the repository: 90s, 5m, 1h30m
-    #[arg(long, default_value = "0s", value_name = "DURATION", value_parser = duration)]
-    retry_lock: Duration,
+    #[command(flatten)]
+    lock: LockArgs,
     /// Format of the result
     #[arg(short, long, default_value = "text", value_name = "FORMAT")]
     output: Output,
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let duration: jiff::SignedDuration =
-        text.parse().map_err(|_| "a duration is written 90s, 5m or 1h30m".to_owned())?;
-    Duration::try_from(duration).map_err(|_| "a duration is not negative".to_owned())
 }
 
 /// Prunes, and says what it removed.
@@ -80,7 +73,7 @@ async fn open_and_prune(args: &PruneArgs) -> Result<PruneSummary, Failure> {
         max_repack_bytes: args.max_repack_size,
         repack_small: args.repack_small,
         dry_run: args.dry_run,
-        lock_wait: args.retry_lock,
+        lock_wait: args.lock.retry_lock,
     };
     let display = Display::new(args.output == Output::Json);
     prune(&repository, &options, display).await.map_err(Failure::repository("prune the repository"))

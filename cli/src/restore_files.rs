@@ -21,7 +21,10 @@ pub(crate) async fn run(args: RestoreFilesArgs) -> Result<ExitCode, Failure> {
         () = signals.next() => return Err(Failure::RestoreInterrupted),
     };
     let snapshot = browse::resolve(&repository, &args.snapshot).await?;
-    let lock = repository.lock_shared().await.map_err(Failure::repository("lock the repository"))?;
+    let lock = repository
+        .lock_shared_within(args.lock.retry_lock)
+        .await
+        .map_err(Failure::repository("lock the repository"))?;
     let restored = tokio::select! {
         restored = restore(&repository, &snapshot, &args) => restored,
         () = signals.next() => Err(Failure::RestoreInterrupted),

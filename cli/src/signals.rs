@@ -1,5 +1,7 @@
 //! The signals that ask a program to end.
 
+use std::future::Future;
+
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exit::Failure;
@@ -27,4 +29,22 @@ impl Signals {
             _ = self.terminate.recv() => {}
         }
     }
+}
+
+/// Does work that may be given up at any point. On the first signal it is. Either way this process's locks on the repository are removed
+/// before this returns, unless one more signal says not to wait for that.
+///
+/// # Errors
+/// Those of the work; [`Failure::Cancelled`].
+pub(crate) async fn unless_interrupted<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let mut signals = Signals::listen()?;
+    let done = tokio::select! {
+        done = work => done,
+        () = signals.next() => Err(Failure::Cancelled),
+    };
+    tokio::select! {
+        () = repository::locks_released() => {}
+        () = signals.next() => {}
+    }
+    done
 }

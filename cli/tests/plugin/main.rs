@@ -3,4 +3,5 @@
 mod backup;
 mod failures;
 mod prune;
+mod retention;
 mod run;
