@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::{Side, entries};
+use super::judge::Side;
 use crate::error::Error;
 use crate::id::Id;
 use crate::index::Index;
+use crate::pack::BlobKind;
 use crate::read::{DEPTH_MAX, too_deep};
 use crate::repository::Repository;
+use crate::tree;
 
 /// What lies at one path on either side; at least one of both.
 pub(super) struct Pair {
@@ -62,4 +64,11 @@ impl<'a> Folders<'a> {
         }
         None
     }
+}
+
+/// The entries of a folder by name, with their texts.
+async fn entries(repository: &Repository, index: &Index, tree: Id) -> Result<BTreeMap<Vec<u8>, Side>, Error> {
+    let json = repository.load_blob(index, BlobKind::Tree, tree).await?;
+    let nodes = tree::decode_with_texts(tree, &json)?.into_iter();
+    Ok(nodes.map(|(node, text)| (node.name.clone(), Side::Entry(Box::new((node, Some(text)))))).collect())
 }

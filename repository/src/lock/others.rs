@@ -31,7 +31,7 @@ pub(super) enum Seen {
 /// Looks at one lock file.
 ///
 /// An empty file is one that is just being written, in a storage where that can be seen. It does not count, because whoever takes a
-/// lock looks at all others once more when its own is complete, and will see ours then.
+/// lock looks at all others once more when its own is complete, and will see ours then. restic has the same rule.
 pub(super) async fn look(sealed: &Sealed, file: Listed, here: &Here) -> Result<Seen, Error> {
     if file.bytes == 0 {
         return Ok(Seen::Nothing);

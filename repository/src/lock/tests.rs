@@ -1,5 +1,7 @@
+use super::held::TRUSTED_FOR;
 use super::*;
 use crate::backend::Backend;
+use crate::backend::FileKind;
 use crate::crypto::{Key, KeyBytes};
 
 async fn sealed(folder: &std::path::Path) -> Sealed {

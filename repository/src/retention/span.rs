@@ -39,7 +39,7 @@ pub enum SpanError {
     /// One unit stands twice; which one counts would be a guess.
     #[error("{0:?} is given twice")]
     Twice(char),
-    /// The number is above [`NUMBER_MAX`].
+    /// The number is above 999,999.
     #[error("{0} is too large, the limit is {NUMBER_MAX}")]
     TooLarge(String),
 }

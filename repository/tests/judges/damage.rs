@@ -48,6 +48,10 @@ async fn damaged_files_are_named(version: Version) {
             {
                 continue;
             }
+            // An empty lock is one that is just being written: both restics pass over it, and so do we.
+            if file.starts_with("locks/") && damaged.is_empty() {
+                continue;
+            }
             std::fs::write(&path, &damaged).unwrap();
             match read_all(place.path()).await {
                 Err(Error::Damaged { file: named, .. }) => assert_eq!(named, file),
