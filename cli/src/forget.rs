@@ -12,6 +12,7 @@ use crate::{
     browse,
     exit::{Failure, note, print},
     human,
+    prune::{self, LimitArgs},
     signals::unless_interrupted,
 };
 
@@ -25,6 +26,9 @@ use crate::{
 #[command(after_help = "Examples:
   # A week of days, a month of weeks, a year of months; first see what it would do
   kubectl stash forget --keep-daily 7 --keep-weekly 4 --keep-monthly 12 --dry-run --repo /backups/prod
+
+  # The same, and free the space; forgetting alone removes only the names of snapshots
+  kubectl stash forget --keep-daily 7 --keep-weekly 4 --keep-monthly 12 --prune --repo /backups/prod
 
   # One snapshot
   kubectl stash forget 1a2b3c4d --repo /backups/prod")]
@@ -55,6 +59,11 @@ pub(crate) struct ForgetArgs {
     /// Remove nothing, say what would be removed
     #[arg(long)]
     dry_run: bool,
+    /// Afterwards remove what no snapshot needs any more, if a snapshot was removed
+    #[arg(long)]
+    prune: bool,
+    #[command(flatten)]
+    limits: LimitArgs,
     /// Format of the result; JSON is that of `restic forget --json`
     #[arg(short, long, default_value = "text", value_name = "FORMAT")]
     output: Output,
@@ -172,13 +181,27 @@ pub(crate) fn tag_lists(flags: &[String]) -> Vec<Vec<String>> {
 
 /// Removes what is named, or what the policy does not keep.
 pub(crate) async fn run(args: ForgetArgs) -> Result<ExitCode, Failure> {
-    let text = if args.snapshots.is_empty() {
-        unless_interrupted(by_policy(&args)).await?
+    let repository = args.repository.open().await?;
+    let (text, removed) = if args.snapshots.is_empty() {
+        unless_interrupted(by_policy(&args, &repository)).await?
     } else {
-        unless_interrupted(by_id(&args)).await?
+        unless_interrupted(by_id(&args, &repository)).await?
     };
     print(text.as_bytes())?;
+    if args.prune && removed > 0 && !args.dry_run {
+        free(&args, &repository).await?;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prunes. What was forgotten stands on standard output already; this goes there only where people read it.
+async fn free(args: &ForgetArgs, repository: &Repository) -> Result<(), Failure> {
+    let options = args.limits.options(&args.lock, false);
+    let summary = unless_interrupted(prune::prune(repository, &options, args.output)).await?;
+    match args.output {
+        Output::Text => print(prune::text(&summary, false).as_bytes()),
+        Output::Json => Ok(()),
+    }
 }
 
 fn options(args: &ForgetArgs) -> Result<ForgetOptions, Failure> {
@@ -196,18 +219,19 @@ fn options(args: &ForgetArgs) -> Result<ForgetOptions, Failure> {
     })
 }
 
-async fn by_policy(args: &ForgetArgs) -> Result<String, Failure> {
+/// What it did, and how many snapshots it removed.
+async fn by_policy(args: &ForgetArgs, repository: &Repository) -> Result<(String, usize), Failure> {
     let options = options(args)?;
-    let repository = args.repository.open().await?;
     if options.policy.is_empty() && !options.remove_all {
         note("No --keep rule was given: every snapshot is kept.");
     }
     let groups = repository.forget(&options, Timestamp::now()).await;
     let groups = groups.map_err(Failure::repository("forget snapshots"))?;
-    Ok(match args.output {
+    let text = match args.output {
         Output::Text => groups_text(&groups, args.dry_run),
         Output::Json => format!("{}\n", groups.iter().map(group_json).collect::<Value>()),
-    })
+    };
+    Ok((text, groups.iter().map(|group| group.remove.len()).sum()))
 }
 
 fn groups_text(groups: &[ForgetGroup], dry_run: bool) -> String {
@@ -261,12 +285,11 @@ fn snapshot_json(snapshot: &Snapshot) -> Value {
 }
 
 /// Removes the snapshots that were named, if there is one for each name: a slip of the pen removes nothing.
-async fn by_id(args: &ForgetArgs) -> Result<String, Failure> {
-    let repository = args.repository.open().await?;
+async fn by_id(args: &ForgetArgs, repository: &Repository) -> Result<(String, usize), Failure> {
     let filter = options(args)?.filter;
     let mut ids: Vec<Id> = Vec::new();
     for wanted in &args.snapshots {
-        let id = id_of(&repository, wanted, &filter).await?;
+        let id = id_of(repository, wanted, &filter).await?;
         if !ids.contains(&id) {
             ids.push(id);
         }
@@ -277,7 +300,7 @@ async fn by_id(args: &ForgetArgs) -> Result<String, Failure> {
         let removed = repository.forget_ids(&ids, args.lock.retry_lock).await;
         removed.map_err(Failure::repository("forget snapshots"))?
     };
-    Ok(match args.output {
+    let text = match args.output {
         Output::Text => {
             let verb = if args.dry_run { "Would remove" } else { "Removed" };
             removed.iter().map(|id| format!("{verb} snapshot {}\n", id.short())).collect()
@@ -286,7 +309,8 @@ async fn by_id(args: &ForgetArgs) -> Result<String, Failure> {
             let removed: Vec<String> = removed.iter().map(ToString::to_string).collect();
             format!("{:#}\n", json!({ "removed": removed }))
         }
-    })
+    };
+    Ok((text, removed.len()))
 }
 
 /// A whole id is taken as it is: a snapshot that cannot be read can be removed, too.

@@ -11,7 +11,7 @@ use crate::{
     exit::{Failure, print},
     human,
     progress::Display,
-    signals::Signals,
+    signals::unless_interrupted,
 };
 
 #[derive(Args, Debug)]
@@ -32,6 +32,21 @@ use crate::{
 pub(crate) struct PruneArgs {
     #[command(flatten)]
     repository: RepositoryArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
+    /// Remove nothing, say what would be removed
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    lock: LockArgs,
+    /// Format of the result
+    #[arg(short, long, default_value = "text", value_name = "FORMAT")]
+    output: Output,
+}
+
+/// How much a prune copies, and how much it leaves.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct LimitArgs {
     /// Data that nothing needs and that may stay: 5% of the repository, an amount (200M), or `unlimited`
     #[arg(long, default_value = "5%", value_name = "LIMIT")]
     max_unused: MaxUnused,
@@ -41,22 +56,13 @@ pub(crate) struct PruneArgs {
     /// Also copy together all packs that are clearly smaller than a full one
     #[arg(long)]
     repack_small: bool,
-    /// Remove nothing, say what would be removed
-    #[arg(short = 'n', long)]
-    dry_run: bool,
-    #[command(flatten)]
-    lock: LockArgs,
-    /// Format of the result
-    #[arg(short, long, default_value = "text", value_name = "FORMAT")]
-    output: Output,
 }
 
 /// Prunes, and says what it removed.
 pub(crate) async fn run(args: PruneArgs) -> Result<ExitCode, Failure> {
-    let mut signals = Signals::listen()?;
-    let summary = tokio::select! {
-        pruned = open_and_prune(&args) => pruned?,
-        () = signals.next() => return Err(Failure::PruneInterrupted),
+    let summary = match unless_interrupted(open_and_prune(&args)).await {
+        Err(Failure::Cancelled) => return Err(Failure::PruneInterrupted),
+        pruned => pruned?,
     };
     let text = match args.output {
         Output::Text => text(&summary, args.dry_run),
@@ -68,28 +74,35 @@ pub(crate) async fn run(args: PruneArgs) -> Result<ExitCode, Failure> {
 
 async fn open_and_prune(args: &PruneArgs) -> Result<PruneSummary, Failure> {
     let repository = args.repository.open().await?;
-    let options = PruneOptions {
-        max_unused: args.max_unused,
-        max_repack_bytes: args.max_repack_size,
-        repack_small: args.repack_small,
-        dry_run: args.dry_run,
-        lock_wait: args.lock.retry_lock,
-    };
-    let display = Display::new(args.output == Output::Json);
-    prune(&repository, &options, display).await.map_err(Failure::repository("prune the repository"))
+    let options = args.limits.options(&args.lock, args.dry_run);
+    prune(&repository, &options, args.output).await
+}
+
+impl LimitArgs {
+    /// What a prune is told, with what else it needs to know.
+    pub(crate) fn options(self, lock: &LockArgs, dry_run: bool) -> PruneOptions {
+        PruneOptions {
+            max_unused: self.max_unused,
+            max_repack_bytes: self.max_repack_size,
+            repack_small: self.repack_small,
+            dry_run,
+            lock_wait: lock.retry_lock,
+        }
+    }
 }
 
 /// Prunes and shows how far it is.
 pub(crate) async fn prune(
     repository: &Repository,
     options: &PruneOptions,
-    mut display: Display,
-) -> Result<PruneSummary, repository::Error> {
+    output: Output,
+) -> Result<PruneSummary, Failure> {
+    let mut display = Display::new(output == Output::Json);
     let progress = Arc::new(PruneProgress::default());
     let mut pruning = std::pin::pin!(repository.prune(options, &progress));
     loop {
         tokio::select! {
-            pruned = &mut pruning => return pruned,
+            pruned = &mut pruning => return pruned.map_err(Failure::repository("prune the repository")),
             () = tokio::time::sleep(display.interval()) => {
                 display.show_line(progress.done(), progress.total(), |_| line(&progress));
             }
@@ -115,7 +128,8 @@ fn line(progress: &PruneProgress) -> String {
     }
 }
 
-fn text(summary: &PruneSummary, dry_run: bool) -> String {
+/// What a prune did, for people.
+pub(crate) fn text(summary: &PruneSummary, dry_run: bool) -> String {
     let gone = summary.packs_unused + summary.packs_repacked + summary.packs_unindexed;
     if gone + summary.index_files_replaced == 0 {
         return format!("Nothing to remove: {} in {}\n", bytes_after(summary), packs(summary.packs_before));

@@ -44,6 +44,22 @@ fn restics(machine: &Machine, flags: &[&str]) -> Value {
 }
 
 #[tokio::test]
+async fn forget_with_prune_frees_the_space_at_once() {
+    let machine = machine_with_days(5);
+    let said = machine.stash(&["forget", "--keep-last", "1", "--prune", "--max-unused", "0"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.stdout.contains("Removed 4 snapshots, kept 1\nDeleted "), "{said:?}");
+    let restic = machine.restic();
+    let sizes = restic.json(&["stats", "--mode", "raw-data"]);
+    restic.run(&["prune", "--max-unused", "0"]);
+    assert_eq!(restic.json(&["stats", "--mode", "raw-data"]), sizes, "nothing was left for restic to free");
+    restic.run(&["check", "--read-data"]);
+
+    let again = machine.stash(&["forget", "--keep-last", "1", "--prune"]);
+    assert!(again.stdout.ends_with("Removed 0 snapshots, kept 1\n"), "nothing removed, nothing pruned: {again:?}");
+}
+
+#[tokio::test]
 async fn forget_says_and_does_what_restic_would() {
     let machine = machine_with_days(6);
     let flags = ["--keep-daily", "2", "--keep-within", "1d3h", "--keep-monthly", "unlimited"];
