@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds the real programs that tests, demo and benchmarks run, into $STOWAGE_TOOLS (default ~/.cache/stowage/tools):
-# each from its pinned Go module beside this script, and cargo-deny from crates.io. A program is built once per pin; to
-# run this again costs nothing. Go's own caches are left as they are: they are shared with whatever else uses Go.
+# each from its pinned Go module beside this script, Azurite from npm, and cargo-deny from crates.io. A program is built
+# once per pin; to run this again costs nothing. Go's own caches are left as they are: they are shared with whatever else
+# uses Go.
 #
 # Programs in KUBEBUILDER_ASSETS (the ecosystem's convention: etcd, kube-apiserver, kubectl) are linked, not built.
 #
@@ -9,7 +10,8 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 tools=${STOWAGE_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/stowage/tools}
-every=(kubectl etcd kube-apiserver kube-controller-manager restic restic-0.13 versitygw nats-server cargo-deny)
+every=(kubectl etcd kube-apiserver kube-controller-manager restic restic-0.13 versitygw nats-server rest-server
+  fake-gcs-server azurite cargo-deny)
 built=0 # programs built in this run
 
 say() { echo "make tools: $*" >&2; }
@@ -70,6 +72,17 @@ cargo_deny() {
     rm -rf "$tools/cargo-deny.root" "$tools/cargo-deny.target"
 }
 
+# Azurite, Azure's own emulator of its storage, runs on Node.js; the pin is package-lock.json. Its packages' install scripts
+# are not needed and not run.
+azurite() {
+  command -v npm >/dev/null || { echo "Node.js 20 or later with npm is needed: https://nodejs.org"; return 1; }
+  local files=$tools/azurite.files
+  rm -rf "$files" && mkdir "$files" && cp "$here"/azurite/package*.json "$files" &&
+    (cd "$files" && npm ci --ignore-scripts --omit=dev --no-audit --no-fund --loglevel=error) &&
+    printf '#!/bin/sh\nexec node "%s" "$@"\n' "$files/node_modules/azurite/dist/src/blob/main.js" >"$tools/azurite.new" &&
+    chmod +x "$tools/azurite.new"
+}
+
 program() {
   if [[ -n ${KUBEBUILDER_ASSETS:-} && -x $KUBEBUILDER_ASSETS/$1 ]]; then
     ln -sf "$KUBEBUILDER_ASSETS/$1" "$tools/$1"
@@ -83,6 +96,9 @@ program() {
     nats-server) go_program nats-server nats-server github.com/nats-io/nats-server/v2 '-s -w' ;;
     versitygw) go_program versitygw versitygw github.com/versity/versitygw/cmd/versitygw '-s -w' ;;
     restic | restic-0.13) go_program "$1" "$1" github.com/restic/restic/cmd/restic '-s -w' ;;
+    rest-server) go_program rest-server rest-server github.com/restic/rest-server/cmd/rest-server '-s -w' ;;
+    fake-gcs-server) go_program fake-gcs-server fake-gcs-server github.com/fsouza/fake-gcs-server '-s -w' ;;
+    azurite) once azurite "$(cat "$here"/azurite/package*.json | sha256sum | cut -d' ' -f1)" azurite ;;
     cargo-deny) once cargo-deny "$cargo_deny_version" cargo_deny ;;
     *) die "no such program: $1" ;;
   esac
