@@ -10,28 +10,38 @@
 //! 5. Functions that a test calls panic with one clear line where no test can go on. What the `testbed` program shares
 //!    with them returns errors.
 
+mod azure;
 mod control_plane;
 pub mod fault;
 mod folder;
+mod gcs;
 mod kubeconfig;
 mod nats;
 mod pki;
 mod population;
 mod port;
+mod rest_server;
 mod restic;
 mod s3;
 mod server;
 pub mod testbed;
+mod tls_files;
 mod tool;
+mod tunnel;
 mod wait;
 
+pub use azure::AzureServer;
 pub use control_plane::{ControlPlane, ControlPlaneBuilder, User};
 pub use fault::{Effect, Fault, FaultProxy, PendingFault, SeenRequest};
+pub use gcs::GcsServer;
 pub use nats::NatsServer;
 pub use population::{PopulateError, Populated, Population, populate, try_populate};
 pub use port::Port;
+pub use rest_server::RestServer;
 pub use restic::{Restic, ResticOutput};
 pub use s3::S3Server;
 pub use server::{Server, ServerCommand, StartError};
+pub use tls_files::unrelated_ca_pem;
 pub use tool::{MissingTool, find_tool, tool, tools_folder};
+pub use tunnel::Tunnel;
 pub use wait::wait_for;

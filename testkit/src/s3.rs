@@ -10,6 +10,7 @@ use crate::{
     folder::Folder,
     port::Port,
     server::{Server, ServerCommand, StartError},
+    tls_files::TlsFiles,
     tool::find_tool,
 };
 
@@ -21,6 +22,7 @@ const START_MAX: Duration = Duration::from_secs(30);
 pub struct S3Server {
     server: Server,
     port: Port,
+    ca_pem: Option<String>,
     folder: Folder,
 }
 
@@ -45,26 +47,51 @@ impl S3Server {
     /// # Errors
     /// [`StartError`], named by the phase that failed.
     pub async fn try_start() -> Result<Self, StartError> {
+        Self::try_start_with(false).await
+    }
+
+    /// As [`S3Server::start`], with HTTPS and a certificate of [`S3Server::ca_pem`].
+    ///
+    /// # Panics
+    /// As [`S3Server::start`].
+    pub async fn start_tls() -> Self {
+        Self::try_start_with(true).await.unwrap_or_else(|error| panic!("start an S3 server: {}", error.chain()))
+    }
+
+    async fn try_start_with(tls: bool) -> Result<Self, StartError> {
         let folder = Folder::new("s3").map_err(StartError::prepare("a folder"))?;
         for name in ["buckets", "attributes"] {
             fs::create_dir(folder.path().join(name)).map_err(StartError::prepare(name))?;
         }
         let port = Port::reserve().map_err(StartError::prepare("a port for versitygw"))?;
         let address = format!("127.0.0.1:{}", port.number());
-        let command = ServerCommand::new("versitygw", find_tool("versitygw")?, folder.path())
+        let tls = if tls { Some(TlsFiles::write(folder.path(), &[])?) } else { None };
+        let mut command = ServerCommand::new("versitygw", find_tool("versitygw")?, folder.path())
             .env("ROOT_ACCESS_KEY", Self::ACCESS_KEY)
             .env("ROOT_SECRET_KEY", Self::SECRET_KEY)
-            .args(["--port", &address, "--region", Self::REGION, "--quiet", "--keep-alive"])
-            .args(["posix", "--sidecar"])
-            .args(["attributes", "buckets"].map(|name| folder.path().join(name)));
+            .args(["--port", &address, "--region", Self::REGION, "--quiet", "--keep-alive"]);
+        if let Some(TlsFiles { certificate, key, .. }) = &tls {
+            command = command.arg("--cert").arg(certificate).arg("--key").arg(key);
+        }
+        let folders = ["attributes", "buckets"].map(|name| folder.path().join(name));
+        let command = command.args(["posix", "--sidecar"]).args(folders);
         let mut server = Server::spawn(command)?;
         server.wait_until(START_MAX, || async { TcpStream::connect(&address).await.is_ok() }).await?;
-        Ok(Self { server, port, folder })
+        Ok(Self { server, port, ca_pem: tls.map(|tls| tls.ca_pem), folder })
     }
 
-    /// Base URL, `http://127.0.0.1:<port>`; buckets are addressed by path.
+    /// Base URL, `http://127.0.0.1:<port>` (or `https`); buckets are addressed by path.
     pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port.number())
+        let scheme = if self.ca_pem.is_some() { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{}", self.port.number())
+    }
+
+    /// The authority (PEM) of the server's certificate.
+    ///
+    /// # Panics
+    /// When it was started without one.
+    pub fn ca_pem(&self) -> &str {
+        self.ca_pem.as_deref().expect("the server must have been started with start_tls()")
     }
 
     /// Creates an empty bucket.

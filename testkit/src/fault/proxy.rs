@@ -245,8 +245,15 @@ async fn forward(
     if matches!(effect, Some(Effect::CutBody { .. } | Effect::StallBody { .. } | Effect::TruncateBody { .. })) {
         parts.headers.remove(header::ACCEPT_ENCODING);
     }
+    if let Some(Effect::ForgetHeader(name)) = effect {
+        parts.headers.remove(*name);
+    }
     let brings_token = parts.headers.contains_key(header::AUTHORIZATION);
     let upstream = if brings_token { &shared.anonymous } else { &shared.identified };
+    let body = match effect {
+        Some(Effect::CutUpload { after }) => broken(body, *after, End::Close),
+        _ => body.map_err(BoxError::from).boxed_unsync(),
+    };
     let mut answer = upstream.request(Request::from_parts(parts, body)).await?;
     remove_connection_headers(answer.headers_mut());
     Ok(answer)

@@ -71,6 +71,13 @@ pub enum Effect {
         /// Bytes of the body that are left.
         to: usize,
     },
+    /// The request goes on to the server until so many bytes of its body, then both connections break.
+    CutUpload {
+        /// Bytes of the body that pass.
+        after: usize,
+    },
+    /// Passed on without this header, as if the client had never sent it.
+    ForgetHeader(&'static str),
     /// Passed on after this time.
     Delay(Duration),
     /// The connection is reset without an answer. Not passed on.

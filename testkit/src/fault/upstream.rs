@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use hyper::body::Incoming;
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -13,10 +14,11 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
 
+use super::body::BoxError;
 use crate::pki::Identity;
 
 /// Streams bodies from the proxy's client to the server.
-pub(super) type Upstream = Client<HttpsConnector<HttpConnector>, Incoming>;
+pub(super) type Upstream = Client<HttpsConnector<HttpConnector>, UnsyncBoxBody<Bytes, BoxError>>;
 
 /// A client that trusts `authority` (PEM) alone and presents `identity`.
 pub(super) fn upstream(authority: Option<&str>, identity: Option<&Identity>) -> Upstream {
