@@ -30,8 +30,9 @@ impl RepositoryArgs {
         let location = Location::parse(&repository).map_err(|source| Failure::Location { repository, source })?;
         let mut options = ConnectOptions::from_env(|name| std::env::var(name).ok());
         if let Some(path) = &self.cacert {
-            options.s3.ca_pem = Some(read(path, |path, source| Failure::CertificateFile { path, source })?);
+            options.ca_pem = Some(read(path, |path, source| Failure::CertificateFile { path, source })?);
         }
+        options.connections_max = self.connections;
         let backend = location.connect(&options).map_err(Failure::repository("connect to the repository's storage"))?;
         Ok(Access { backend, password: self.password()? })
     }

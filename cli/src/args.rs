@@ -79,7 +79,8 @@ pub(crate) enum Verb {
 /// Which repository, by restic's flags and variables.
 #[derive(Args, Debug)]
 pub(crate) struct RepositoryArgs {
-    /// Repository in restic's notation: /path, s3:https://host/bucket/prefix
+    /// Repository in restic's notation: /path, s3:https://host/bucket/prefix, gs:bucket:/prefix, azure:container:/prefix,
+    /// b2:bucket:/prefix, rest:https://host:port/path/
     #[arg(
         short,
         long,
@@ -107,6 +108,9 @@ pub(crate) struct RepositoryArgs {
     /// PEM file with certificates to trust for the storage, beside the system's
     #[arg(long, env = "RESTIC_CACERT", hide_env_values = true, value_name = "FILE")]
     pub(crate) cacert: Option<PathBuf>,
+    /// Requests to the storage at the same time [default: 5, in a folder 2]
+    #[arg(long, value_name = "NUMBER", value_parser = at_least_one)]
+    pub(crate) connections: Option<usize>,
 }
 
 /// Waiting for whoever works on the repository.
@@ -142,7 +146,10 @@ fn duration(text: &str) -> Result<Duration, String> {
     Lists every kind of object at one resource version, turns the objects into YAML files as `kubectl get -o yaml` prints them, and \
     stores them in an encrypted restic repository, which is created on first use. Nothing is left out silently: the ledger printed at \
     the end (and stored as MANIFEST) says of every kind how many objects were listed, written, skipped and failed, and why.\n\n\
-    Storage credentials come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_DEFAULT_REGION.\n\n\
+    Storage credentials come from the variables that restic reads: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, \
+    AWS_DEFAULT_REGION (s3); GOOGLE_APPLICATION_CREDENTIALS or GOOGLE_ACCESS_TOKEN (gs); AZURE_ACCOUNT_NAME with AZURE_ACCOUNT_KEY or \
+    AZURE_ACCOUNT_SAS (azure); B2_ACCOUNT_ID, B2_ACCOUNT_KEY (b2); RESTIC_REST_USERNAME, RESTIC_REST_PASSWORD, or user and password in \
+    the URL (rest).\n\n\
     Exit code: 0 complete; 3 a snapshot was saved (tagged `partial`), but something could not be read; 1 nothing was saved.")]
 pub(crate) struct BackupArgs {
     #[command(flatten)]

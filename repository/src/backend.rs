@@ -6,21 +6,43 @@
 //! 3. The layout is restic's default one, in a folder as in a bucket: `config`, `keys/`, `locks/`, `snapshots/`, `index/`, and
 //!    `data/xx/` by the first two digits of the pack's name.
 
+mod b2;
+mod connector;
+mod gcs;
+mod http;
 mod local;
 mod object;
+mod rest;
+mod tls;
 
 use std::fmt;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::id::Id;
 
+pub(crate) use b2::B2Backend;
+pub(crate) use connector::Connector;
+pub(crate) use gcs::GcsBackend;
+pub(crate) use http::Http;
 pub use local::LocalBackend;
 pub use object::ObjectBackend;
+pub(crate) use rest::RestBackend;
 
 /// Largest file that [`Backend::get`] reads whole. An index of 50,000 blobs has 8 MB, and a damaged storage must not exhaust memory.
 pub(crate) const FILE_BYTES_MAX: u32 = 256 << 20;
+
+/// Deadline of a request that moves little, with its retries. A server that accepts connections and says nothing must not hold a lock
+/// refresh up until the lock is stale.
+const SMALL_REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Deadline of a request that moves a pack or an index, with its retries: 16 MiB at 0.5 Mbit/s.
+const LARGE_REQUEST_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Deadline of a whole list: a page of 1,000 names takes well under a second.
+const LIST_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// The kinds of files named by their content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -108,7 +130,7 @@ pub enum Put {
     Exists,
 }
 
-/// A storage. Two implementations: [`LocalBackend`] and [`ObjectBackend`].
+/// A storage. [`Location::connect`](crate::Location::connect) gives one for each kind of location.
 ///
 /// All calls may run at the same time and may be repeated; retries within a call are the implementation's.
 #[async_trait]
@@ -151,7 +173,7 @@ pub trait Backend: Send + Sync + fmt::Debug {
 pub enum FailureKind {
     /// The file, or the range of it, is not there.
     NotFound,
-    /// The bucket is not there.
+    /// The bucket (in Azure the container) is not there.
     BucketMissing,
     /// Credentials or permissions do not suffice.
     Denied,
@@ -195,4 +217,21 @@ impl BackendError {
     pub fn target(&self) -> &str {
         &self.target
     }
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn chain_text(error: &dyn std::error::Error) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// The outcome of requests that together have `limit`.
+async fn within<T>(
+    limit: Duration,
+    action: &'static str,
+    target: impl ToString,
+    request: impl Future<Output = Result<T, BackendError>>,
+) -> Result<T, BackendError> {
+    let late = |late| BackendError::new(FailureKind::Temporary, action, target).caused_by(late);
+    tokio::time::timeout(limit, request).await.unwrap_or_else(|elapsed| Err(late(elapsed)))
 }

@@ -1,4 +1,5 @@
-//! A restic repository engine for very many small files: repository formats 1 and 2, in a local folder or in an S3 bucket.
+//! A restic repository engine for very many small files: repository formats 1 and 2, in a local folder, a bucket (S3, GCS, Azure,
+//! B2), or behind restic's REST server.
 //!
 //! 1. **restic is the judge.** Everything written here is read, checked and restored by restic, and everything restic writes is read
 //!    here. The format's rules are those of restic's design document ("References: Repository format"), the names too.
@@ -78,7 +79,10 @@ pub use forget::{ForgetGroup, ForgetOptions};
 pub use id::Id;
 pub use key_file::KdfParams;
 pub use keys::{KeyInfo, NewKey};
-pub use location::{ConnectOptions, Location, LocationError, S3Options};
+pub use location::{
+    AzureOptions, B2Options, ConnectOptions, ContainerIdentity, GcsOptions, Location, LocationError, Patience,
+    RestOptions, S3Options, WebIdentity,
+};
 pub use lock::{Lock, LockOwner, locks_released, set_lock_slot};
 pub use moment::Moment;
 pub use prune::{InvalidAmount, MaxUnused, PruneOptions, PruneProgress, PruneStep, PruneSummary, parse_bytes};

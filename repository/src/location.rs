@@ -1,40 +1,34 @@
 //! restic's notation of where a repository lies, and how to get there.
 //!
-//! 1. [`Location::parse`] is pure; [`Location::connect`] builds a client and does no I/O.
-//! 2. Accepted: `/path`, `relative/path`, `local:/path`, `s3:host/bucket/prefix`, `s3:https://host:port/bucket/prefix`, `s3:http://…`,
-//!    `s3://host/bucket/prefix`. restic's other schemes are known by name and refused as not supported yet.
-//! 3. Requests are path-style, except to Amazon's own endpoints, where the bucket is part of the host name.
+//! 1. [`Location::parse`] is pure; [`Location::connect`] builds a client and sends nothing.
+//! 2. Accepted are restic's notations of a folder, `s3:`, `gs:`, `azure:`, `b2:` and `rest:`; the others are known by name and refused
+//!    with what to use instead.
+//! 3. Paths within a bucket are cleaned as restic cleans them, because both must find the same objects: `gs:bucket://a/../b/` is the
+//!    prefix `b`.
+//! 4. A password is never printed: `Display` leaves out the user part of a REST URL.
+
+mod connect;
+mod options;
 
 use std::fmt;
-use std::sync::Arc;
-use std::time::Duration;
 
-use object_store::aws::AmazonS3Builder;
-use object_store::{BackoffConfig, Certificate, ClientOptions, RetryConfig};
+use percent_encoding::percent_decode_str;
 
-use crate::backend::{Backend, BackendError, FailureKind, LocalBackend, ObjectBackend};
-use crate::error::Error;
+pub use options::{
+    AzureOptions, B2Options, ConnectOptions, ContainerIdentity, GcsOptions, Patience, RestOptions, S3Options,
+    WebIdentity,
+};
+
 use crate::secret::Secret;
 
-/// restic's schemes that this engine does not speak.
-const SCHEMES_UNSUPPORTED: [&str; 7] = ["azure", "b2", "gs", "rclone", "rest", "sftp", "swift"];
+/// restic's schemes that this engine does not speak, and what reaches the same data.
+const SCHEMES_UNSUPPORTED: [(&str, &str); 3] = [
+    ("rclone", "let `rclone serve restic` serve it, and use rest:http://host:port/"),
+    ("sftp", "mount the folder (sshfs, NFS), or let restic's rest-server serve it and use rest:https://host:port/"),
+    ("swift", "use the S3 API of the same Swift, s3:https://host/container/prefix, with EC2 credentials of Keystone"),
+];
 
-/// Concurrent requests to an object store; restic's default for S3.
-const CONNECTIONS_DEFAULT: usize = 5;
-
-/// A request is given up when no connection comes about in this time.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// One attempt of one request; 16 MiB at 0.5 Mbit/s.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(300);
-
-/// Attempts after the first one. With the backoff below they span about a minute.
-const RETRIES_MAX: usize = 8;
-
-/// No retry starts later than this after the first attempt.
-const RETRY_TIMEOUT: Duration = Duration::from_secs(180);
-
-/// Where a repository lies. `Display` gives restic's notation, without credentials (the notation has none).
+/// Where a repository lies. `Display` gives restic's notation, without credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
     /// A folder of this machine.
@@ -53,6 +47,38 @@ pub enum Location {
         /// Folder within the bucket, without slashes at its ends; may be empty.
         prefix: String,
     },
+    /// A bucket of Google Cloud Storage.
+    Gcs {
+        /// The bucket.
+        bucket: String,
+        /// As for S3.
+        prefix: String,
+    },
+    /// A container of Azure Blob Storage; the account is one of the [`AzureOptions`].
+    Azure {
+        /// The container.
+        container: String,
+        /// As for S3.
+        prefix: String,
+    },
+    /// A bucket of Backblaze B2.
+    B2 {
+        /// The bucket.
+        bucket: String,
+        /// As for S3.
+        prefix: String,
+    },
+    /// A path of a server that speaks restic's REST protocol.
+    Rest {
+        /// `https` or `http`.
+        tls: bool,
+        /// Host, and port if any.
+        host: String,
+        /// Path of the repository: begins and ends with a slash, percent-encoded as it was given.
+        path: String,
+        /// User and password of the URL, decoded.
+        user: Option<(String, Secret)>,
+    },
 }
 
 /// Why a text is not a location.
@@ -62,18 +88,27 @@ pub enum LocationError {
     #[error("the repository location is empty")]
     Empty,
     /// One of restic's schemes that this engine does not speak.
-    #[error("repositories of kind {scheme:?} are not supported yet (supported: a folder, s3)")]
+    #[error("repositories of kind {scheme:?} are not supported: {instead}")]
     Unsupported {
         /// The part before the colon.
-        scheme: String,
+        scheme: &'static str,
+        /// What the user can do.
+        instead: &'static str,
     },
-    /// An S3 location without host or bucket.
-    #[error("an S3 location is s3:host/bucket or s3:https://host:port/bucket/prefix, this one has no {missing}")]
+    /// A part is missing.
+    #[error("the location is written {notation}; this one has no {missing}")]
     Incomplete {
-        /// `host` or `bucket`.
+        /// How it is written.
+        notation: &'static str,
+        /// What it lacks.
         missing: &'static str,
     },
 }
+
+/// `s3:` in all its forms.
+const S3_NOTATION: &str = "s3:host/bucket/prefix or s3:https://host:port/bucket/prefix";
+/// `rest:`.
+const REST_NOTATION: &str = "rest:https://host:port/path/ or rest:http://host:port/path/";
 
 impl Location {
     /// Reads restic's notation.
@@ -84,74 +119,23 @@ impl Location {
         if text.is_empty() {
             return Err(LocationError::Empty);
         }
-        match text.split_once(':') {
-            Some(("local", "")) => Err(LocationError::Empty),
-            Some(("local", path)) => Ok(Self::Local { path: path.to_owned() }),
-            Some(("s3", rest)) => parse_s3(rest),
-            Some((scheme, _)) if SCHEMES_UNSUPPORTED.contains(&scheme) => {
-                Err(LocationError::Unsupported { scheme: scheme.to_owned() })
-            }
+        let Some((scheme, rest)) = text.split_once(':') else {
+            return Ok(Self::Local { path: text.to_owned() });
+        };
+        if let Some(&(scheme, instead)) = SCHEMES_UNSUPPORTED.iter().find(|(name, _)| *name == scheme) {
+            return Err(LocationError::Unsupported { scheme, instead });
+        }
+        match scheme {
+            "local" if rest.is_empty() => Err(LocationError::Empty),
+            "local" => Ok(Self::Local { path: rest.to_owned() }),
+            "s3" => parse_s3(rest),
+            "gs" => container(rest, "gs:bucket:/prefix", "bucket").map(|(bucket, prefix)| Self::Gcs { bucket, prefix }),
+            "azure" => container(rest, "azure:container:/prefix", "container")
+                .map(|(container, prefix)| Self::Azure { container, prefix }),
+            "b2" => parse_b2(rest),
+            "rest" => parse_rest(rest),
             _ => Ok(Self::Local { path: text.to_owned() }),
         }
-    }
-
-    /// The storage at this location. Nothing is read or written yet, so a wrong host or password shows at the first call.
-    ///
-    /// # Errors
-    /// [`Error::Storage`] when the options cannot be used, for example a CA certificate that is none.
-    pub fn connect(&self, options: &ConnectOptions) -> Result<Arc<dyn Backend>, Error> {
-        match self {
-            Self::Local { path } => {
-                let backend = LocalBackend::new(path);
-                Ok(Arc::new(match options.connections_max {
-                    Some(connections) => backend.with_connections(connections),
-                    None => backend,
-                }))
-            }
-            Self::S3 { prefix, .. } => {
-                let failed = |source| BackendError::new(FailureKind::Other, "connect to", self).caused_by(source);
-                let store = self.s3_builder(&options.s3).and_then(AmazonS3Builder::build).map_err(failed)?;
-                let connections = options.connections_max.unwrap_or(CONNECTIONS_DEFAULT);
-                Ok(Arc::new(ObjectBackend::new(Arc::new(store), prefix, self.to_string(), connections)))
-            }
-        }
-    }
-
-    fn s3_builder(&self, options: &S3Options) -> Result<AmazonS3Builder, object_store::Error> {
-        let Self::S3 { tls, host, bucket, .. } = self else {
-            unreachable!("only called for S3 locations");
-        };
-        use_ring();
-        let mut client = ClientOptions::new()
-            .with_allow_http(!tls)
-            .with_connect_timeout(CONNECT_TIMEOUT)
-            .with_timeout(ATTEMPT_TIMEOUT)
-            .with_http1_only();
-        if let Some(pem) = &options.ca_pem {
-            for certificate in Certificate::from_pem_bundle(pem)? {
-                client = client.with_root_certificate(certificate);
-            }
-        }
-        let scheme = if *tls { "https" } else { "http" };
-        let mut builder = AmazonS3Builder::new()
-            .with_client_options(client)
-            .with_retry(retries())
-            .with_bucket_name(bucket)
-            .with_region(options.region.as_deref().or_else(|| region_of(host)).unwrap_or("us-east-1"))
-            // One DELETE for each file: not every compatible server knows the bulk request.
-            .with_disable_bulk_delete(true);
-        builder = if is_amazon(host) {
-            builder.with_virtual_hosted_style_request(!bucket.contains('.'))
-        } else {
-            builder.with_endpoint(format!("{scheme}://{host}"))
-        };
-        if let (Some(id), Some(key)) = (&options.access_key_id, &options.secret_access_key) {
-            builder = builder.with_access_key_id(id).with_secret_access_key(key.expose());
-            if let Some(token) = &options.session_token {
-                builder = builder.with_token(token.expose());
-            }
-        }
-        Ok(builder)
     }
 }
 
@@ -164,11 +148,20 @@ impl fmt::Display for Location {
                 let slash = if prefix.is_empty() { "" } else { "/" };
                 write!(f, "s3:{scheme}{host}/{bucket}{slash}{prefix}")
             }
+            Self::Gcs { bucket, prefix } => write!(f, "gs:{bucket}:/{prefix}"),
+            Self::Azure { container, prefix } => write!(f, "azure:{container}:/{prefix}"),
+            Self::B2 { bucket, prefix } => write!(f, "b2:{bucket}:/{prefix}"),
+            Self::Rest { tls, host, path, .. } => write!(f, "rest:{}://{host}{path}", scheme(*tls)),
         }
     }
 }
 
+fn scheme(tls: bool) -> &'static str {
+    if tls { "https" } else { "http" }
+}
+
 fn parse_s3(rest: &str) -> Result<Location, LocationError> {
+    let missing = |missing| LocationError::Incomplete { notation: S3_NOTATION, missing };
     let (tls, rest) = match rest.split_once("://") {
         Some(("http", rest)) => (false, rest),
         Some((_, rest)) => (true, rest),
@@ -178,8 +171,8 @@ fn parse_s3(rest: &str) -> Result<Location, LocationError> {
     let mut parts = path.split('/').filter(|part| !part.is_empty());
     let bucket = parts.next();
     match (host, bucket) {
-        ("", _) => Err(LocationError::Incomplete { missing: "host" }),
-        (_, None) => Err(LocationError::Incomplete { missing: "bucket" }),
+        ("", _) => Err(missing("host")),
+        (_, None) => Err(missing("bucket")),
         (host, Some(bucket)) => Ok(Location::S3 {
             tls,
             host: host.to_owned(),
@@ -189,81 +182,59 @@ fn parse_s3(rest: &str) -> Result<Location, LocationError> {
     }
 }
 
-/// Amazon's general endpoints; bucket names belong into the host name there.
-fn is_amazon(host: &str) -> bool {
-    host == "s3.amazonaws.com" || (host.starts_with("s3.") && host.ends_with(".amazonaws.com"))
-}
-
-/// The region in `s3.<region>.amazonaws.com`.
-fn region_of(host: &str) -> Option<&str> {
-    host.strip_prefix("s3.")?.strip_suffix(".amazonaws.com").filter(|region| !region.is_empty())
-}
-
-fn retries() -> RetryConfig {
-    RetryConfig {
-        backoff: BackoffConfig {
-            init_backoff: Duration::from_millis(100),
-            max_backoff: Duration::from_secs(15),
-            base: 2.,
-        },
-        max_retries: RETRIES_MAX,
-        retry_timeout: RETRY_TIMEOUT,
+/// `name:/prefix`.
+fn container(rest: &str, notation: &'static str, name: &'static str) -> Result<(String, String), LocationError> {
+    match rest.split_once(':') {
+        Some(("", _)) => Err(LocationError::Incomplete { notation, missing: name }),
+        Some((name, path)) => Ok((name.to_owned(), clean(path))),
+        None => Err(LocationError::Incomplete { notation, missing: "colon after the name" }),
     }
 }
 
-/// TLS needs a crypto provider for the process; if the program chose one already, that one stays.
-fn use_ring() {
-    if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // The error means that another thread was faster, which is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+/// `bucket`, `bucket:prefix` or `bucket:/prefix`.
+fn parse_b2(rest: &str) -> Result<Location, LocationError> {
+    let with_path = if rest.contains(':') { rest.to_owned() } else { format!("{rest}:") };
+    let (bucket, prefix) = container(&with_path, "b2:bucket:/prefix", "bucket")?;
+    Ok(Location::B2 { bucket, prefix })
+}
+
+fn parse_rest(rest: &str) -> Result<Location, LocationError> {
+    let missing = |missing| LocationError::Incomplete { notation: REST_NOTATION, missing };
+    let (tls, rest) = match rest.split_once("://") {
+        Some(("https", rest)) => (true, rest),
+        Some(("http", rest)) => (false, rest),
+        _ => return Err(missing("http:// or https://")),
+    };
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let (user, host) = match authority.rsplit_once('@') {
+        Some((user, host)) => (Some(user_of(user)), host),
+        None => (None, authority),
+    };
+    if host.is_empty() {
+        return Err(missing("host"));
     }
+    let slash = if path.is_empty() || path.ends_with('/') { "" } else { "/" };
+    Ok(Location::Rest { tls, host: host.to_owned(), path: format!("/{path}{slash}"), user })
 }
 
-/// How to reach a location.
-#[derive(Clone, Debug, Default)]
-pub struct ConnectOptions {
-    /// For S3 locations.
-    pub s3: S3Options,
-    /// Requests at the same time; `None` = 2 for a folder, 5 for S3. Each write holds one pack (16 MiB) in memory.
-    pub connections_max: Option<usize>,
+/// `user:password`, percent-decoded.
+fn user_of(text: &str) -> (String, Secret) {
+    let decoded = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let (user, password) = text.split_once(':').unwrap_or((text, ""));
+    (decoded(user), Secret::new(decoded(password)))
 }
 
-/// Credentials and TLS for S3. Without an access key, the instance's or the pod's role is used.
-#[derive(Clone, Debug, Default)]
-pub struct S3Options {
-    /// `AWS_ACCESS_KEY_ID`.
-    pub access_key_id: Option<String>,
-    /// `AWS_SECRET_ACCESS_KEY`.
-    pub secret_access_key: Option<Secret>,
-    /// `AWS_SESSION_TOKEN`.
-    pub session_token: Option<Secret>,
-    /// `AWS_DEFAULT_REGION`, else `AWS_REGION`; by default what the host name says, else `us-east-1`.
-    pub region: Option<String>,
-    /// Further certificate authorities, as PEM text (the content of the file that restic's `--cacert` names).
-    pub ca_pem: Option<Vec<u8>>,
-}
-
-impl ConnectOptions {
-    /// Reads the variables that restic reads. `RESTIC_CACERT` names a file, and this function reads no files, so `ca_pem` stays
-    /// empty: see [`ConnectOptions::ca_file`].
-    pub fn from_env(variable: impl Fn(&str) -> Option<String>) -> Self {
-        let set = |name: &str| variable(name).filter(|value| !value.is_empty());
-        Self {
-            s3: S3Options {
-                access_key_id: set("AWS_ACCESS_KEY_ID"),
-                secret_access_key: set("AWS_SECRET_ACCESS_KEY").map(Secret::new),
-                session_token: set("AWS_SESSION_TOKEN").map(Secret::new),
-                region: set("AWS_DEFAULT_REGION").or_else(|| set("AWS_REGION")),
-                ca_pem: None,
-            },
-            connections_max: None,
+/// A path within a bucket as restic cleans it: without empty parts, `.` and `..`, and without slashes at its ends.
+fn clean(path: &str) -> String {
+    let mut parts = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
         }
     }
-
-    /// The path in `RESTIC_CACERT`, whose content belongs into [`S3Options::ca_pem`].
-    pub fn ca_file(variable: impl Fn(&str) -> Option<String>) -> Option<String> {
-        variable("RESTIC_CACERT").filter(|value| !value.is_empty())
-    }
+    parts.join("/")
 }
 
 #[cfg(test)]
@@ -272,6 +243,18 @@ mod tests {
 
     fn s3(tls: bool, host: &str, bucket: &str, prefix: &str) -> Location {
         Location::S3 { tls, host: host.into(), bucket: bucket.into(), prefix: prefix.into() }
+    }
+
+    fn gcs(bucket: &str, prefix: &str) -> Location {
+        Location::Gcs { bucket: bucket.into(), prefix: prefix.into() }
+    }
+
+    fn b2(bucket: &str, prefix: &str) -> Location {
+        Location::B2 { bucket: bucket.into(), prefix: prefix.into() }
+    }
+
+    fn rest(tls: bool, host: &str, path: &str) -> Location {
+        Location::Rest { tls, host: host.into(), path: path.into(), user: None }
     }
 
     #[test]
@@ -286,6 +269,17 @@ mod tests {
             ("s3:https://minio.demo.svc/bucket/p", s3(true, "minio.demo.svc", "bucket", "p")),
             ("s3:http://127.0.0.1:9000/bucket//a/b/", s3(false, "127.0.0.1:9000", "bucket", "a/b")),
             ("s3://host:1/bucket", s3(true, "host:1", "bucket", "")),
+            ("gs:bucket:/", gcs("bucket", "")),
+            ("gs:bucket:/a/b", gcs("bucket", "a/b")),
+            ("gs:stash-testing://manifests/cluster", gcs("stash-testing", "manifests/cluster")),
+            ("gs:bucket:a/./x/../b/", gcs("bucket", "a/b")),
+            ("azure:box:/a", Location::Azure { container: "box".into(), prefix: "a".into() }),
+            ("b2:bucket", b2("bucket", "")),
+            ("b2:bucket:a/b", b2("bucket", "a/b")),
+            ("b2:bucket:/a/b", b2("bucket", "a/b")),
+            ("rest:http://host:8000", rest(false, "host:8000", "/")),
+            ("rest:https://host/a/b", rest(true, "host", "/a/b/")),
+            ("rest:https://[::1]:8000/a/", rest(true, "[::1]:8000", "/a/")),
         ] {
             assert_eq!(Location::parse(text).as_ref(), Ok(&expected), "{text}");
             assert_eq!(Location::parse(&expected.to_string()), Ok(expected), "{text}");
@@ -293,21 +287,40 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_reached_is_refused_by_name() {
-        for scheme in SCHEMES_UNSUPPORTED {
-            let refused = Location::parse(&format!("{scheme}:somewhere")).unwrap_err();
-            assert_eq!(refused, LocationError::Unsupported { scheme: scheme.into() });
-        }
-        assert_eq!(Location::parse(""), Err(LocationError::Empty));
-        assert_eq!(Location::parse("s3:host"), Err(LocationError::Incomplete { missing: "bucket" }));
-        assert_eq!(Location::parse("s3:http:///bucket"), Err(LocationError::Incomplete { missing: "host" }));
+    fn the_user_of_a_rest_url_is_decoded_and_never_printed() {
+        let location = Location::parse("rest:https://us%40er:p%2Fss:word@host:1/path").unwrap();
+        let Location::Rest { user: Some((user, password)), .. } = &location else { panic!("{location:?}") };
+        assert_eq!((user.as_str(), password.expose()), ("us@er", "p/ss:word"));
+        assert_eq!(location.to_string(), "rest:https://host:1/path/");
+        assert!(!format!("{location:?}").contains("word"));
     }
 
     #[test]
-    fn credentials_come_from_the_variables_restic_reads_and_are_not_printed() {
-        let options = ConnectOptions::from_env(|name| Some(format!("<{name}>")));
-        assert_eq!(options.s3.region.as_deref(), Some("<AWS_DEFAULT_REGION>"));
-        let printed = format!("{options:?}");
-        assert!(printed.contains("<AWS_ACCESS_KEY_ID>") && !printed.contains("SECRET"), "{printed}");
+    fn what_cannot_be_reached_is_refused_by_name_with_what_to_use_instead() {
+        for (scheme, way) in [("sftp", "rest-server"), ("rclone", "rclone serve restic"), ("swift", "s3:https://")] {
+            let refused = Location::parse(&format!("{scheme}:somewhere:/x")).unwrap_err().to_string();
+            assert!(refused.contains(scheme) && refused.contains(way), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_missing_part_is_named() {
+        assert_eq!(Location::parse(""), Err(LocationError::Empty));
+        for (text, part) in [
+            ("s3:host", "bucket"),
+            ("s3:http:///bucket", "host"),
+            ("gs:bucket", "colon after the name"),
+            ("gs::/prefix", "bucket"),
+            ("azure::/prefix", "container"),
+            ("b2:", "bucket"),
+            ("rest:host/path", "http:// or https://"),
+            ("rest:http://user:password@/path", "host"),
+        ] {
+            let refused = Location::parse(text).unwrap_err();
+            assert!(
+                matches!(refused, LocationError::Incomplete { missing, .. } if missing == part),
+                "{text}: {refused}"
+            );
+        }
     }
 }

@@ -1,7 +1,9 @@
-//! A repository in a bucket, through `object_store`.
+//! A repository in a bucket of S3 or a container of Azure, through `object_store`.
 //!
 //! 1. One PUT for each file: a file is there completely or not at all.
-//! 2. `config` is written with `If-None-Match: *`, so that one of several concurrent inits wins.
+//! 2. `config` is written with `If-None-Match: *`, so that one of several concurrent inits wins. Where the store does not know that
+//!    (B2), it is written when it is absent, and read again after a pause: the last of several writers has won then. Inits that start
+//!    further apart than the pause are told apart by the first look; in between a slow writer may still come too late.
 //! 3. Retries with backoff are `object_store`'s; a body that breaks off is read on from where it broke.
 //! 4. Small requests have a deadline of their own: a server that accepts connections and says nothing must not hold a lock refresh
 //!    up until the lock is stale.
@@ -15,17 +17,15 @@ use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
-use super::{Backend, BackendError, FILE_BYTES_MAX, FailureKind, File, FileKind, Listed, Put};
+use super::tls::Untrusted;
+use super::{
+    Backend, BackendError, FILE_BYTES_MAX, FailureKind, File, FileKind, LARGE_REQUEST_TIMEOUT, LIST_TIMEOUT, Listed,
+    Put, SMALL_REQUEST_TIMEOUT, chain_text,
+};
 use crate::id::Id;
 
-/// Deadline of a request that moves little, with its retries.
-const SMALL_REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
-
-/// Deadline of a request that moves a pack or an index, with its retries: 16 MiB at 0.5 Mbit/s.
-const LARGE_REQUEST_TIMEOUT: Duration = Duration::from_secs(600);
-
-/// Deadline of a whole list: a page of 1,000 names takes well under a second.
-const LIST_TIMEOUT: Duration = Duration::from_secs(600);
+/// Pause before a claim that could not be made on a condition is looked at again: longer than a small PUT takes, retries aside.
+const CLAIM_SETTLES: Duration = Duration::from_secs(2);
 
 /// A repository below a prefix of an object store; see [`Backend`] for what each call guarantees.
 #[derive(Clone, Debug)]
@@ -61,11 +61,47 @@ impl ObjectBackend {
         }
     }
 
+    async fn write(&self, file: File, content: Bytes, mode: PutMode) -> Result<Put, Unwritten> {
+        let path = self.path(file);
+        let request = self.store.put_opts(&path, content.into(), PutOptions::from(mode));
+        let limit = if file == File::Config { SMALL_REQUEST_TIMEOUT } else { LARGE_REQUEST_TIMEOUT };
+        match tokio::time::timeout(limit, request).await {
+            Ok(Ok(_)) => Ok(Put::Stored),
+            Ok(Err(source)) => Err(Unwritten::Store(source)),
+            Err(late) => Err(Unwritten::Late(late)),
+        }
+    }
+
+    /// Writes `config` where a PUT has no condition.
+    async fn claim(&self, content: Bytes) -> Result<Put, BackendError> {
+        if self.stat(File::Config).await?.is_some() {
+            return Ok(Put::Exists);
+        }
+        let stored = self.write(File::Config, content.clone(), PutMode::Overwrite).await;
+        stored.map_err(|e| self.put_failure(File::Config, e))?;
+        tokio::time::sleep(CLAIM_SETTLES).await;
+        let winner = self.get(File::Config).await?;
+        Ok(if winner == content { Put::Stored } else { Put::Exists })
+    }
+
+    fn put_failure(&self, file: File, unwritten: Unwritten) -> BackendError {
+        match unwritten {
+            Unwritten::Store(source) => self.failure("write", &file.to_string(), source),
+            Unwritten::Late(late) => BackendError::new(FailureKind::Temporary, "write", file).caused_by(late),
+        }
+    }
+
     fn failure(&self, action: &'static str, target: &str, source: object_store::Error) -> BackendError {
         let kind = kind_of(&source);
         let target = if kind == FailureKind::BucketMissing { &self.location } else { target };
         BackendError::new(kind, action, target).caused_by(source)
     }
+}
+
+/// Why a file was not written.
+enum Unwritten {
+    Store(object_store::Error),
+    Late(tokio::time::error::Elapsed),
 }
 
 #[async_trait]
@@ -83,17 +119,13 @@ impl Backend for ObjectBackend {
     }
 
     async fn put(&self, file: File, content: Bytes) -> Result<Put, BackendError> {
-        let mode = if file == File::Config { PutMode::Create } else { PutMode::Overwrite };
-        let path = self.path(file);
-        let options = PutOptions::from(mode);
-        let request = self.store.put_opts(&path, content.into(), options);
-        let limit = if file == File::Config { SMALL_REQUEST_TIMEOUT } else { LARGE_REQUEST_TIMEOUT };
-        let stored = tokio::time::timeout(limit, request).await;
-        match stored {
-            Ok(Ok(_)) => Ok(Put::Stored),
-            Ok(Err(object_store::Error::AlreadyExists { .. })) if file == File::Config => Ok(Put::Exists),
-            Ok(Err(source)) => Err(self.failure("write", &file.to_string(), source)),
-            Err(late) => Err(BackendError::new(FailureKind::Temporary, "write", file).caused_by(late)),
+        if file != File::Config {
+            return self.write(file, content, PutMode::Overwrite).await.map_err(|e| self.put_failure(file, e));
+        }
+        match self.write(file, content.clone(), PutMode::Create).await {
+            Err(Unwritten::Store(object_store::Error::AlreadyExists { .. })) => Ok(Put::Exists),
+            Err(Unwritten::Store(object_store::Error::NotImplemented { .. })) => self.claim(content).await,
+            stored => stored.map_err(|e| self.put_failure(file, e)),
         }
     }
 
@@ -118,7 +150,7 @@ impl Backend for ObjectBackend {
         let path = self.path(file);
         let request = self.store.get_range(&path, offset..end);
         let content = match self.deadline(LARGE_REQUEST_TIMEOUT, "read", &target, request).await {
-            Err(e) if status_is(&e, "416") => return Err(short()),
+            Err(e) if is_beyond_the_end(&e) => return Err(short()),
             answer => answer?,
         };
         if content.len() == bytes as usize { Ok(content) } else { Err(short()) }
@@ -151,36 +183,33 @@ impl Backend for ObjectBackend {
     }
 }
 
-/// The store's answer as our kind of failure. S3 says "no such bucket" with the same status as "no such key"; its error code, in the
-/// body, is the only difference.
-fn kind_of(error: &object_store::Error) -> FailureKind {
+/// The store's answer as our kind of failure. S3 and Azure say "no such bucket" with the same status as "no such key"; the error code,
+/// in the body, is the only difference.
+pub(super) fn kind_of(error: &object_store::Error) -> FailureKind {
     let chain = chain_text(error);
+    let says = |codes: &[&str]| codes.iter().any(|code| chain.contains(code));
     match error {
-        _ if chain.contains("NoSuchBucket") => FailureKind::BucketMissing,
+        _ if says(&["NoSuchBucket", "ContainerNotFound", "ContainerBeingDeleted"]) => FailureKind::BucketMissing,
         object_store::Error::NotFound { .. } => FailureKind::NotFound,
         object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
             FailureKind::Denied
         }
-        _ if ["InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied"]
-            .iter()
-            .any(|code| chain.contains(code)) =>
-        {
-            FailureKind::Denied
-        }
-        _ if ["QuotaExceeded", "XMinioStorageFull", "507 Insufficient"].iter().any(|code| chain.contains(code)) => {
-            FailureKind::Full
-        }
-        _ if chain.contains("non-2xx status code: 4") => FailureKind::Other,
+        _ if says(&["InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied"]) => FailureKind::Denied,
+        _ if says(&["QuotaExceeded", "XMinioStorageFull", "507 Insufficient"]) => FailureKind::Full,
+        _ if says(&["status code: 429", "status code: 408"]) => FailureKind::Temporary,
+        _ if chain.contains("non-2xx status code: 4") || is_untrusted(error) => FailureKind::Other,
         object_store::Error::Generic { .. } | object_store::Error::JoinError { .. } => FailureKind::Temporary,
         _ => FailureKind::Other,
     }
 }
 
-fn status_is(error: &BackendError, status: &str) -> bool {
-    std::error::Error::source(error).is_some_and(|source| chain_text(source).contains(status))
+fn is_untrusted(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source()).any(|error| error.is::<Untrusted>())
 }
 
-fn chain_text(error: &dyn std::error::Error) -> String {
-    let chain = std::iter::successors(Some(error), |error| error.source());
-    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+/// A range that the file does not have: 416 from S3 and Azure; Azurite sends another range or one that is none, which the library
+/// notices.
+fn is_beyond_the_end(error: &BackendError) -> bool {
+    let why = std::error::Error::source(error).map(chain_text).unwrap_or_default();
+    ["status code: 416", "CONTENT_RANGE header", "Wanted range starting at"].iter().any(|text| why.contains(text))
 }

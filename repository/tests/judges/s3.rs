@@ -126,7 +126,7 @@ async fn a_store_that_cannot_be_reached_is_a_temporary_failure() {
         secret_access_key: Some(Secret::new("geheim")),
         ..S3Options::default()
     };
-    let backend = location.connect(&ConnectOptions { s3, connections_max: None }).unwrap();
+    let backend = location.connect(&ConnectOptions { s3, ..ConnectOptions::default() }).unwrap();
     let start = Instant::now();
     let refused = Repository::open_or_init(backend, &password(), cheap(Version::V2)).await;
     assert!(matches!(refused, Err(Error::Temporary { .. })), "{refused:?}");
