@@ -39,17 +39,26 @@ pub(crate) struct Restic {
     program: PathBuf,
     repository: String,
     variables: Vec<(String, String)>,
+    options: Vec<String>,
     cache: tempfile::TempDir,
 }
 
 impl Restic {
     pub(crate) fn new(program_name: &str, repository: impl ToString) -> Self {
         let cache = tempfile::tempdir().unwrap();
-        Self { program: testkit::tool(program_name), repository: repository.to_string(), variables: Vec::new(), cache }
+        let (variables, options) = (Vec::new(), Vec::new());
+        Self { program: testkit::tool(program_name), repository: repository.to_string(), variables, options, cache }
     }
 
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.into(), value.into()));
+        self
+    }
+
+    /// Adds an extended option, `azure.access-tier=Hot`.
+    #[allow(dead_code, reason = "only storages have such")]
+    pub(crate) fn with_option(mut self, option: &str) -> Self {
+        self.options.push(format!("--option={option}"));
         self
     }
 
@@ -60,6 +69,7 @@ impl Restic {
             .env("RESTIC_PASSWORD", PASSWORD)
             .env("RESTIC_CACHE_DIR", self.cache.path())
             .envs(self.variables.iter().cloned())
+            .args(&self.options)
             .args(arguments);
         command
     }
