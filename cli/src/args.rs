@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use repository::{Lock, Repository};
 
 use crate::{
-    diff::DiffArgs, exit::Failure, find::FindArgs, forget::ForgetArgs, keys::KeyArgs, prune::PruneArgs,
-    unlock::UnlockArgs,
+    check::CheckArgs, diff::DiffArgs, exit::Failure, find::FindArgs, forget::ForgetArgs, keys::KeyArgs,
+    prune::PruneArgs, repair::RepairArgs, stats::StatsArgs, unlock::UnlockArgs,
 };
 
 /// Back up Kubernetes resource YAML into restic repositories, and look into them.
@@ -74,6 +74,12 @@ pub(crate) enum Verb {
     Key(KeyArgs),
     /// Remove locks that somebody left behind
     Unlock(UnlockArgs),
+    /// Look for damage in a repository
+    Check(CheckArgs),
+    /// Show how large snapshots are
+    Stats(StatsArgs),
+    /// Repair a damaged repository
+    Repair(RepairArgs),
 }
 
 /// Which repository, by restic's flags and variables.

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 /// Failed; nothing was saved.
 const FAILED: u8 = 1;
-/// A snapshot was saved, but something could not be read.
+/// A snapshot was saved, but something could not be read; or something was restored, and the rest is damaged.
 pub(crate) const PARTIAL: u8 = 3;
 /// Ended by Ctrl-C or SIGTERM, as shells count it.
 const INTERRUPTED: u8 = 130;

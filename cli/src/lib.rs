@@ -17,6 +17,7 @@ mod allocator;
 mod args;
 mod backup;
 mod browse;
+mod check;
 mod cluster;
 mod diff;
 mod exit;
@@ -26,8 +27,10 @@ mod human;
 mod keys;
 mod progress;
 mod prune;
+mod repair;
 mod restore_files;
 mod signals;
+mod stats;
 mod unlock;
 
 use std::process::ExitCode;
@@ -38,8 +41,8 @@ use args::{Cli, Verb};
 
 /// Runs the command line of this process.
 ///
-/// Exit codes: 0 done; 1 failed, nothing was saved; 2 the command line is wrong; 3 a snapshot was saved, but something could not be
-/// read; 130 interrupted.
+/// Exit codes: 0 done; 1 failed, nothing was saved, or a check found damage; 2 the command line is wrong; 3 a snapshot was saved, but
+/// something could not be read, or a restore left out what is damaged; 130 interrupted.
 pub fn run() -> ExitCode {
     allocator::settle();
     let Cli { cluster, verb } = Cli::parse();
@@ -60,6 +63,9 @@ pub fn run() -> ExitCode {
             Verb::Forget(args) => forget::run(*args).await,
             Verb::Key(args) => keys::run(args).await,
             Verb::Unlock(args) => unlock::run(args).await,
+            Verb::Check(args) => check::run(args).await,
+            Verb::Stats(args) => stats::run(args).await,
+            Verb::Repair(args) => repair::run(args).await,
         }
     });
     // After a second Ctrl-C a thread may still wait for storage that hangs; nobody waits for it.

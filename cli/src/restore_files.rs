@@ -2,13 +2,13 @@
 
 use std::process::ExitCode;
 
-use repository::{Repository, RestoreOptions, RestoreProgress, Snapshot};
-use serde_json::json;
+use repository::{DamagedPath, Repository, RestoreOptions, RestoreProgress, RestoreSummary, Snapshot};
+use serde_json::{Value, json};
 
 use crate::{
     args::{Output, RestoreFilesArgs},
     browse,
-    exit::{Failure, note, print},
+    exit::{Failure, PARTIAL, note, print},
     human,
     signals::Signals,
 };
@@ -32,38 +32,69 @@ pub(crate) async fn run(args: RestoreFilesArgs) -> Result<ExitCode, Failure> {
     if let Err(error) = lock.release().await {
         note(&format!("The lock on the repository could not be removed ({error}); the next backup removes it."));
     }
-    let (files, bytes) = restored?;
+    let restored = restored?;
     let text = match args.output {
         Output::Text => format!(
             "Restored {} ({}) of snapshot {} into {}\n",
-            human::count(files, "file"),
-            human::bytes(bytes),
+            human::count(restored.files, "file"),
+            human::bytes(restored.bytes),
             browse::short(&snapshot),
             args.to.display()
         ),
-        Output::Json => format!(
-            "{:#}\n",
-            json!({ "snapshot": snapshot.id.to_string(), "files": files, "bytes": bytes, "folder": args.to })
-        ),
+        Output::Json => format!("{:#}\n", result_json(&restored, &snapshot, &args)),
     };
     print(text.as_bytes())?;
-    Ok(ExitCode::SUCCESS)
+    Ok(note_damage(&restored))
 }
 
-/// Restores what is wanted; returns files and bytes.
-async fn restore(repository: &Repository, snapshot: &Snapshot, args: &RestoreFilesArgs) -> Result<(u64, u64), Failure> {
+fn result_json(restored: &RestoreSummary, snapshot: &Snapshot, args: &RestoreFilesArgs) -> Value {
+    let damaged = |path: &DamagedPath| json!({ "path": path.path, "file": path.file, "reason": path.what });
+    json!({
+        "snapshot": snapshot.id.to_string(),
+        "files": restored.files,
+        "bytes": restored.bytes,
+        "folder": args.to,
+        "damaged": restored.damaged.iter().map(damaged).collect::<Vec<_>>(),
+        "damagedTotal": restored.damaged_total,
+    })
+}
+
+/// Says what could not be restored. Returns the exit code.
+fn note_damage(restored: &RestoreSummary) -> ExitCode {
+    if restored.is_complete() {
+        return ExitCode::SUCCESS;
+    }
+    for DamagedPath { path, file, what } in &restored.damaged {
+        note(&format!("Not restored: {path} ({file}: {what})"));
+    }
+    let listed = restored.damaged.len() as u64;
+    if restored.damaged_total > listed {
+        note(&format!("Not restored: {} more", restored.damaged_total - listed));
+    }
+    note("Error: the repository is damaged; everything else was restored, and `kubectl stash check` says more");
+    ExitCode::from(PARTIAL)
+}
+
+/// Restores what is wanted; the summaries of all paths as one.
+async fn restore(
+    repository: &Repository,
+    snapshot: &Snapshot,
+    args: &RestoreFilesArgs,
+) -> Result<RestoreSummary, Failure> {
     let base = browse::absolute(snapshot, "");
     let paths = args.paths.iter().map(|path| browse::absolute(snapshot, path)).collect();
     let paths = if args.paths.is_empty() { vec![base.clone()] } else { outermost(paths) };
-    let (mut files, mut bytes) = (0, 0);
+    let mut all = RestoreSummary::default();
     for path in paths {
         let options = RestoreOptions { path, base: base.clone(), no_lock: true, ..RestoreOptions::default() };
         let restored = repository.restore(snapshot, &|_| true, &options, &args.to, &RestoreProgress::default()).await;
         let restored = restored.map_err(Failure::repository("restore"))?;
-        files += restored.files;
-        bytes += restored.bytes;
+        all.files += restored.files;
+        all.bytes += restored.bytes;
+        all.damaged.extend(restored.damaged);
+        all.damaged_total += restored.damaged_total;
     }
-    Ok((files, bytes))
+    Ok(all)
 }
 
 /// The paths without those that lie at or below another one: nothing is restored and counted twice.

@@ -25,6 +25,8 @@ pub use choice::ReadData;
 pub use progress::{CheckPhase, CheckProgress};
 pub use report::{CheckReport, Finding, HitPath, Hits, Object};
 
+use std::time::Duration;
+
 use crate::backend::{FileKind, Listed};
 use crate::error::Error;
 use crate::inventory::Inventory;
@@ -43,6 +45,8 @@ pub struct CheckOptions {
     pub headers: bool,
     /// Which lock is held meanwhile.
     pub lock: CheckLock,
+    /// How long to wait for the lock while others are in the way.
+    pub retry_lock: Duration,
 }
 
 /// The lock that a check holds.
@@ -80,7 +84,7 @@ impl Repository {
     pub async fn check(&self, options: &CheckOptions, progress: &CheckProgress) -> Result<CheckReport, Error> {
         let mut findings = Findings::default();
         progress.begin(CheckPhase::Index, 0);
-        let lock = self.lock_to_check(options.lock, &mut findings).await?;
+        let lock = self.lock_to_check(options, &mut findings).await?;
         let checked = self.check_locked(options, &mut findings, progress).await;
         if let Some(lock) = lock {
             // Nothing was changed; a lock that could not be removed goes stale.
@@ -90,13 +94,14 @@ impl Repository {
     }
 
     /// A lock file that cannot be read may forbid anything. It is a finding, and the check goes on without a lock of its own.
-    async fn lock_to_check(&self, wanted: CheckLock, findings: &mut Findings) -> Result<Option<Lock>, Error> {
-        let sealed = &self.shared.sealed;
-        files::check_locks(sealed, findings).await?;
-        if wanted == CheckLock::None || !findings.report.is_intact() {
-            return Ok(None);
+    async fn lock_to_check(&self, options: &CheckOptions, findings: &mut Findings) -> Result<Option<Lock>, Error> {
+        files::check_locks(&self.shared.sealed, findings).await?;
+        match options.lock {
+            _ if !findings.report.is_intact() => Ok(None),
+            CheckLock::None => Ok(None),
+            CheckLock::Shared => self.lock_shared_within(options.retry_lock).await.map(Some),
+            CheckLock::Exclusive => self.lock_exclusive(options.retry_lock).await.map(Some),
         }
-        Lock::acquire(sealed.clone(), wanted == CheckLock::Exclusive).await.map(Some)
     }
 
     async fn check_locked(

@@ -214,6 +214,11 @@ impl Index {
         Some(self.place(kind, id)?.1.text_bytes())
     }
 
+    /// Where the data blob at a position of [`Index::data`] lies; only if places of data are kept.
+    pub(crate) fn data_place(&self, position: u32) -> Option<Place> {
+        self.data_places.get(position).copied()
+    }
+
     /// Distinct blobs.
     pub(crate) fn blobs(&self) -> usize {
         self.data.len() + self.trees.len()

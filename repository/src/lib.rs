@@ -40,6 +40,7 @@ mod error;
 mod fetch;
 mod find;
 mod forget;
+mod graph;
 mod id;
 mod index;
 mod inventory;
@@ -63,6 +64,7 @@ mod restore;
 mod retention;
 mod secret;
 mod snapshot;
+mod stats;
 mod tree;
 mod unpacked;
 
@@ -89,10 +91,11 @@ pub use prune::{InvalidAmount, MaxUnused, PruneOptions, PruneProgress, PruneStep
 pub use read::Entry;
 pub use repair_index::{RepairIndexOptions, RepairIndexProgress, RepairIndexSummary};
 pub use repository::{InitOptions, Repository};
-pub use restore::{RestoreFilter, RestoreOptions, RestoreProgress, RestoreSummary};
+pub use restore::{DamagedPath, RestoreFilter, RestoreOptions, RestoreProgress, RestoreSummary};
 pub use retention::{
     Choice, Count, CountError, GroupBy, GroupByError, GroupKey, Kept, PARTIAL_TAG, Policy, Span, SpanError,
 };
 pub use secret::{Password, Secret};
 pub use snapshot::{Snapshot, SnapshotFilter, SnapshotSummary};
+pub use stats::{ContentSize, RawSize, RestoreSize, SnapshotSize, Stats, StatsOptions};
 pub use tree::{Node, NodeKind};

@@ -58,23 +58,26 @@ impl Repository {
         path: &str,
         mut visit: impl FnMut(Entry) -> Result<(), Error> + Send,
     ) -> Result<(), Error> {
-        let mut visit = |path: &[u8], node| visit(Entry { path: String::from_utf8_lossy(path).into_owned(), node });
+        let mut visit = |path: &[u8], node: Result<Node, Error>| {
+            visit(Entry { path: String::from_utf8_lossy(path).into_owned(), node: node? })
+        };
         self.walk_bytes(snapshot, path, &mut visit).await
     }
 
-    /// The same with paths as they are: names need not be text.
+    /// The same with paths as they are: names need not be text. Of a folder whose tree is damaged `visit` is told after it was told of
+    /// the folder itself; the walk goes on if it returns no error.
     pub(crate) async fn walk_bytes(
         &self,
         snapshot: &Snapshot,
         path: &str,
-        visit: &mut (impl FnMut(&[u8], Node) -> Result<(), Error> + Send),
+        visit: &mut (impl FnMut(&[u8], Result<Node, Error>) -> Result<(), Error> + Send),
     ) -> Result<(), Error> {
         let index = self.index().await?;
         let Some((path, node)) = self.locate(&index, snapshot, path).await? else {
             return self.walk_below(&index, snapshot.tree, Vec::new(), visit).await;
         };
         let subtree = node.subtree.filter(|_| node.kind == NodeKind::Dir);
-        visit(path.as_bytes(), node)?;
+        visit(path.as_bytes(), Ok(node))?;
         match subtree {
             Some(tree) => self.walk_below(&index, tree, path.into_bytes(), visit).await,
             None => Ok(()),
@@ -86,11 +89,14 @@ impl Repository {
         index: &Index,
         tree: Id,
         path: Vec<u8>,
-        visit: &mut (impl FnMut(&[u8], Node) -> Result<(), Error> + Send),
+        visit: &mut (impl FnMut(&[u8], Result<Node, Error>) -> Result<(), Error> + Send),
     ) -> Result<(), Error> {
-        let mut ahead = HashMap::new();
-        let root = self.tree_ahead(index, tree, &[], &mut ahead).await?;
-        let mut open = vec![(path, root.into_iter())];
+        let (mut ahead, mut open) = (HashMap::new(), Vec::new());
+        match self.tree_ahead(index, tree, &[], &mut ahead).await {
+            Ok(nodes) => open.push((path, nodes.into_iter())),
+            Err(damage @ Error::Damaged { .. }) => visit(&path, Err(damage))?,
+            Err(storage) => return Err(storage),
+        }
         while let Some((path, nodes)) = open.last_mut() {
             let Some(node) = nodes.next() else {
                 open.pop();
@@ -98,13 +104,18 @@ impl Repository {
             };
             let path = [path, &b"/"[..], &node.name].concat();
             let subtree = node.subtree.filter(|_| node.kind == NodeKind::Dir);
-            visit(&path, node)?;
-            if let Some(subtree) = subtree {
-                let nodes = self.tree_ahead(index, subtree, nodes.as_slice(), &mut ahead).await?;
-                if open.len() == DEPTH_MAX {
-                    return Err(too_deep(subtree));
-                }
-                open.push((path, nodes.into_iter()));
+            visit(&path, Ok(node))?;
+            let Some(subtree) = subtree else {
+                continue;
+            };
+            let nodes = self.tree_ahead(index, subtree, nodes.as_slice(), &mut ahead).await;
+            if open.len() == DEPTH_MAX {
+                return Err(too_deep(subtree));
+            }
+            match nodes {
+                Ok(nodes) => open.push((path, nodes.into_iter())),
+                Err(damage @ Error::Damaged { .. }) => visit(&path, Err(damage))?,
+                Err(storage) => return Err(storage),
             }
         }
         Ok(())
@@ -239,7 +250,7 @@ pub(crate) fn too_deep(tree: Id) -> Error {
 }
 
 /// What is said of a blob that no index names.
-const NOT_INDEXED: &str = "no index names it";
+pub(crate) const NOT_INDEXED: &str = "no index names it";
 
 /// Loads one blob.
 pub(crate) async fn load_blob(sealed: &Sealed, index: &Index, kind: BlobKind, id: Id) -> Result<Vec<u8>, Error> {

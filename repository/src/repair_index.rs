@@ -10,6 +10,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -32,6 +33,8 @@ const UNREADABLE_MAX: usize = 1000;
 pub struct RepairIndexOptions {
     /// Read the header of every pack, and believe no index file.
     pub read_all_packs: bool,
+    /// How long to wait for the lock while others are in the way.
+    pub retry_lock: Duration,
 }
 
 /// How far a repair of the index is; read it at any time.
@@ -88,7 +91,7 @@ impl Repository {
         options: &RepairIndexOptions,
         progress: &RepairIndexProgress,
     ) -> Result<RepairIndexSummary, Error> {
-        let lock = Lock::acquire(self.shared.sealed.clone(), true).await?;
+        let lock = self.lock_exclusive(options.retry_lock).await?;
         let repaired = repair(&self.shared.sealed, &lock, options, progress).await;
         // What was done is done; a lock that could not be removed goes stale.
         let _ = lock.release().await;

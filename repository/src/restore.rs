@@ -5,7 +5,9 @@
 //! 2. Nothing leaves the destination: names were checked when the trees were read, and a link that is in the way is replaced, never
 //!    followed.
 //! 3. Owners are not restored; devices, sockets and pipes are counted and left out.
+//! 4. Damage costs what it hits and no more: what is damaged is left out, named in the summary, and the rest is restored.
 
+mod damage;
 mod plan;
 mod write;
 
@@ -20,7 +22,9 @@ use crate::error::Error;
 use crate::repository::Repository;
 use crate::snapshot::Snapshot;
 use crate::tree::Node;
-use plan::Plan;
+pub use damage::DamagedPath;
+use damage::Damages;
+use plan::{Plan, Request};
 
 /// Which entries are restored: those for which the function says so, given the absolute path in the snapshot. Folders are made as far
 /// as something in them is restored or they themselves are wanted.
@@ -59,8 +63,9 @@ impl RestoreProgress {
     }
 }
 
-/// What a restore did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What a restore did. Ask [`RestoreSummary::is_complete`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use = "it says what could not be restored"]
 pub struct RestoreSummary {
     /// Files written.
     pub files: u64,
@@ -72,14 +77,27 @@ pub struct RestoreSummary {
     pub bytes: u64,
     /// Devices, sockets and pipes that were left out.
     pub left_out: u64,
+    /// What could not be restored because the repository is damaged; at most 1,000.
+    pub damaged: Vec<DamagedPath>,
+    /// How much that is in all.
+    pub damaged_total: u64,
+}
+
+impl RestoreSummary {
+    /// Whether everything was restored that was wanted, but for what is [left out](Self::left_out) by its kind.
+    pub fn is_complete(&self) -> bool {
+        self.damaged_total == 0
+    }
 }
 
 impl Repository {
-    /// Writes entries of a snapshot below `destination`, replacing files that are in the way. Contents are verified as they are read.
+    /// Writes entries of a snapshot below `destination`, replacing files that are in the way. Contents are verified as they are read;
+    /// a file that cannot be read completely, and what lies in a folder that cannot be read, is left out and named in the summary.
     ///
     /// # Errors
     /// [`Error::PathNotFound`] when the snapshot has nothing at the wanted path; [`Error::Restore`] when the destination cannot be
-    /// written; [`Error::Damaged`]; [`Error::Locked`]; storage errors. After an error the destination holds a part.
+    /// written; [`Error::Damaged`] for an index, or a tree on the way to the wanted path, that cannot be read; [`Error::Locked`];
+    /// storage errors. After an error the destination holds a part.
     pub async fn restore(
         &self,
         snapshot: &Snapshot,
@@ -111,35 +129,65 @@ impl Repository {
             return Err(Error::PathNotFound { wanted: "entry", path: options.path.clone() });
         }
         let mut plan = Plan::new(destination.to_owned());
-        let mut add = |path: &[u8], node: Node| match path.strip_prefix(base) {
-            Some(below) if below.starts_with(b"/") && filter(&String::from_utf8_lossy(path)) => plan.add(below, node),
-            _ => Ok(()),
+        let mut damages = Damages::new(options.base.trim_end_matches('/'));
+        let mut add = |path: &[u8], node: Result<Node, Error>| match path.strip_prefix(base) {
+            Some(below) if below.starts_with(b"/") && filter(&String::from_utf8_lossy(path)) => match node {
+                Ok(node) => plan.add(below, node),
+                Err(damage) => damages.note(below, damage),
+            },
+            Some(_) => node.err().map_or(Ok(()), |damage| damages.note(b"/", damage)),
+            None => Ok(()),
         };
         self.walk_bytes(snapshot, &options.path, &mut add).await?;
-        let requests = plan.requests(&*self.index().await?)?;
-        let mut summary = plan.summary();
+        let requests = plan.requests(&*self.index().await?);
         let plan = Arc::new(blocking(move || plan.make_folders().map(|()| plan)).await?);
+        self.write_contents(&plan, requests, progress).await?;
+        let mut summary = plan.summary();
+        plan.damaged_files().into_iter().for_each(|(path, damage)| damages.note_file(path, damage));
+        blocking(move || plan.finish()).await?;
+        (summary.damaged, summary.damaged_total) = damages.finish();
+        Ok(summary)
+    }
+
+    async fn write_contents(
+        &self,
+        plan: &Arc<Plan>,
+        requests: Vec<Request>,
+        progress: &RestoreProgress,
+    ) -> Result<(), Error> {
+        let connections = self.shared.sealed.backend.connections();
+        let written = requests.into_iter().map(|request| self.write_request(plan, request, progress));
+        stream::iter(written).buffer_unordered(connections).try_collect().await
+    }
+
+    /// Reads and writes what one request brings. Where it cannot be read as a whole, blob by blob, so that damage costs only the
+    /// blobs it hits.
+    async fn write_request(&self, plan: &Arc<Plan>, request: Request, progress: &RestoreProgress) -> Result<(), Error> {
         let sealed = &self.shared.sealed;
-        let written = requests.into_iter().map(|request| {
-            let (plan, key) = (Arc::clone(&plan), sealed.key.clone());
-            async move {
-                let content = sealed.backend.get_range(request.file(), request.offset(), request.bytes()).await?;
-                blocking(move || plan.write(&request, &content, key)).await
-            }
-        });
-        let mut written = stream::iter(written).buffer_unordered(sealed.backend.connections());
-        while let Some(done) = written.try_next().await? {
+        let mut open = vec![request];
+        while let Some(request) = open.pop() {
+            let content = sealed.backend.get_range(request.file(), request.offset(), request.bytes()).await;
+            let content = match content.map_err(Error::from) {
+                Ok(content) => content,
+                Err(Error::Damaged { .. }) if request.can_be_split() => {
+                    open.extend(request.split());
+                    continue;
+                }
+                Err(Error::Damaged { file, what }) => {
+                    plan.lose_all(&request, &file, &what);
+                    continue;
+                }
+                Err(storage) => return Err(storage),
+            };
+            let (plan, key) = (Arc::clone(plan), sealed.key.clone());
+            let done = blocking(move || plan.write(&request, &content, key)).await?;
             progress.files.fetch_add(done.files, Ordering::Relaxed);
             progress.bytes.fetch_add(done.bytes, Ordering::Relaxed);
-            summary.bytes += done.bytes;
         }
-        drop(written);
-        blocking(move || plan.finish()).await?;
-        Ok(summary)
+        Ok(())
     }
 }
 
-/// The absolute path of the folder that holds `path`, empty for the root.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
     tokio::task::spawn_blocking(work).await.map_err(Error::interrupted("writing restored files"))?
 }

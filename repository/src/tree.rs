@@ -53,6 +53,12 @@ pub struct Node {
     pub content: Vec<Id>,
     /// Tree blob of a folder.
     pub subtree: Option<Id>,
+    /// Names that the file had in its file system; 0 when unknown.
+    pub links: u64,
+    /// What tells it apart in its file system, together with `device`; 0 when unknown.
+    pub inode: u64,
+    /// The file system it was in; 0 when unknown.
+    pub device: u64,
 }
 
 #[derive(Deserialize)]
@@ -80,6 +86,12 @@ struct NodeJson {
     subtree: Option<Id>,
     #[serde(default)]
     linktarget: String,
+    #[serde(default)]
+    links: u64,
+    #[serde(default)]
+    inode: u64,
+    #[serde(default)]
+    device_id: u64,
 }
 
 /// The trees of the folders among these nodes, in their order.
@@ -138,6 +150,9 @@ fn decode_node(id: Id, node: NodeJson) -> Result<Node, Error> {
         size: node.size,
         content: node.content.unwrap_or_default(),
         subtree: node.subtree,
+        links: node.links,
+        inode: node.inode,
+        device: node.device_id,
     })
 }
 
@@ -200,6 +215,7 @@ mod tests {
         let nodes = decode(id, json.as_bytes()).unwrap();
         assert_eq!(nodes[0].name, b"a\\b\xff");
         assert_eq!((nodes[0].mode, nodes[0].size, &nodes[0].content[..]), (0o600, 3, &[id][..]));
+        assert_eq!((nodes[0].links, nodes[0].inode, nodes[0].device, nodes[1].links), (1, 5, 0, 0));
         assert_eq!(nodes[0].modified, "2022-05-18T10:00:00.5Z".parse().unwrap());
         assert_eq!((&nodes[1].kind, nodes[1].subtree, nodes[1].mode), (&NodeKind::Dir, Some(id), 0o755));
         assert_eq!(nodes[2].kind, NodeKind::Symlink { target: b"../x".to_vec() });

@@ -1,6 +1,7 @@
 //! The plugin as a user runs it: the built program, a real control plane, real storage, restic as the judge.
 
 mod backup;
+mod check;
 mod failures;
 mod prune;
 mod retention;

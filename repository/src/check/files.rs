@@ -38,12 +38,16 @@ async fn read_config(sealed: &Sealed) -> Result<(), Error> {
     Config::from_json(&json).map(drop)
 }
 
-/// Checks the files in `locks`, whoever holds them.
+/// Checks the files in `locks`, whoever holds them. An empty one is only a hint: it is being written, or its writer was killed, and
+/// nobody honours it.
 pub(super) async fn check_locks(sealed: &Sealed, findings: &mut Findings) -> Result<(), Error> {
     let files = sealed.backend.list(FileKind::Lock).await?;
-    let loaded = load_all::<serde_json::Value>(sealed, FileKind::Lock, files, findings).await?;
-    drop(loaded);
-    Ok(())
+    let (files, empty): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| file.bytes > 0);
+    if !empty.is_empty() {
+        findings
+            .hint(format!("{} empty lock files, which mean nothing (`unlock --remove-all` removes them)", empty.len()));
+    }
+    load_all::<serde_json::Value>(sealed, FileKind::Lock, files, findings).await.map(drop)
 }
 
 /// Reads these snapshots, the newest first; those that cannot be read are noted.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use super::report::{Findings, HitPath};
 use crate::error::Error;
+use crate::graph::Graph;
 use crate::id::Id;
 use crate::index::{IdTable, Index};
 use crate::pack::BlobKind;
@@ -37,14 +38,14 @@ type Counts = BTreeMap<u32, u64>;
 
 /// Fills the hits of all findings; `roots` with the newest first.
 pub(super) async fn find(sealed: &Sealed, index: &Index, roots: &[Root], findings: &mut Findings) -> Result<(), Error> {
-    let mut graph = Graph { trees: IdTable::new(), children: Vec::new(), counts: Vec::new() };
-    let visit = |id, nodes: Result<Vec<Node>, Error>| graph.add(id, &nodes.unwrap_or_default(), findings);
+    let mut damage = Damage { graph: Graph::new(), counts: Vec::new() };
+    let visit = |id, nodes: Result<Vec<Node>, Error>| damage.add(id, &nodes.unwrap_or_default(), findings);
     reach::trees(sealed, index, roots.iter().map(|root| root.tree), visit).await?;
-    graph.sum_up();
+    damage.sum_up();
     for root in roots {
-        count(*root, &graph, findings);
+        count(*root, &damage, findings);
     }
-    let mut speller = Speller { sealed, index, graph: &graph, read: IdTable::new(), trees_left: TREES_SPELLED_MAX };
+    let mut speller = Speller { sealed, index, damage: &damage, read: IdTable::new(), trees_left: TREES_SPELLED_MAX };
     for root in roots {
         speller.spell(*root, findings).await?;
     }
@@ -52,8 +53,8 @@ pub(super) async fn find(sealed: &Sealed, index: &Index, roots: &[Root], finding
 }
 
 /// Counts what is hit in one snapshot.
-fn count(root: Root, graph: &Graph, findings: &mut Findings) {
-    let mut counts = graph.counts(root.tree).cloned().unwrap_or_default();
+fn count(root: Root, damage: &Damage, findings: &mut Findings) {
+    let mut counts = damage.counts(root.tree).cloned().unwrap_or_default();
     if let Some(finding) = findings.lost(BlobKind::Tree, root.tree) {
         *counts.entry(finding).or_default() += 1;
     }
@@ -79,71 +80,45 @@ fn direct(node: &Node, findings: &Findings) -> Vec<u32> {
     hit
 }
 
-/// All trees, by numbers.
-struct Graph {
-    trees: IdTable,
-    children: Vec<Vec<u32>>,
-    /// Of the tree's own entries; after `sum_up` of everything below it too.
+/// Which trees are hit.
+struct Damage {
+    graph: Graph,
+    /// Of a tree's own entries; after `sum_up` of everything below it too.
     counts: Vec<Counts>,
 }
 
-impl Graph {
-    fn number(&mut self, tree: Id) -> Result<u32, Error> {
-        let (number, is_new) = self.trees.insert(tree)?;
-        if is_new {
-            self.children.push(Vec::new());
-            self.counts.push(Counts::new());
-        }
-        Ok(number)
-    }
-
+impl Damage {
     fn add(&mut self, tree: Id, nodes: &[Node], findings: &Findings) -> Result<(), Error> {
-        let number = self.number(tree)? as usize;
+        let number = self.graph.number(tree)?;
         for node in nodes {
-            for finding in direct(node, findings) {
-                *self.counts[number].entry(finding).or_default() += 1;
-            }
             if let Some(subtree) = node.subtree.filter(|_| node.kind == NodeKind::Dir) {
-                let child = self.number(subtree)?;
-                self.children[number].push(child);
+                self.graph.hold(number, subtree)?;
+            }
+            self.counts.resize_with(self.graph.len(), Counts::new);
+            for finding in direct(node, findings) {
+                *self.counts[number as usize].entry(finding).or_default() += 1;
             }
         }
         Ok(())
     }
 
-    /// Adds the counts of children to their parents, from the bottom up.
+    /// Adds the counts of trees to those that hold them.
     fn sum_up(&mut self) {
-        let mut is_done = vec![false; self.children.len()];
-        for start in 0..self.children.len() {
-            // A tree comes up twice: first its children are put above it, then it is summed.
-            let mut open = vec![(start, false)];
-            while let Some((tree, are_children_done)) = open.pop() {
-                if is_done[tree] {
-                    continue;
+        self.counts.resize_with(self.graph.len(), Counts::new);
+        for tree in self.graph.bottom_up() {
+            let mut counts = std::mem::take(&mut self.counts[tree as usize]);
+            for child in self.graph.children(tree) {
+                for (finding, paths) in &self.counts[*child as usize] {
+                    let sum = counts.entry(*finding).or_default();
+                    *sum = sum.saturating_add(*paths);
                 }
-                if are_children_done || self.children[tree].is_empty() {
-                    self.sum(tree);
-                    is_done[tree] = true;
-                    continue;
-                }
-                open.push((tree, true));
-                open.extend(self.children[tree].iter().map(|child| (*child as usize, false)));
             }
-        }
-    }
-
-    fn sum(&mut self, tree: usize) {
-        for child in std::mem::take(&mut self.children[tree]) {
-            let below = self.counts[child as usize].clone();
-            for (finding, paths) in below {
-                let sum = self.counts[tree].entry(finding).or_default();
-                *sum = sum.saturating_add(paths);
-            }
+            self.counts[tree as usize] = counts;
         }
     }
 
     fn counts(&self, tree: Id) -> Option<&Counts> {
-        Some(&self.counts[self.trees.find(&tree)? as usize])
+        Some(&self.counts[self.graph.find(&tree)? as usize])
     }
 }
 
@@ -151,7 +126,7 @@ impl Graph {
 struct Speller<'a> {
     sealed: &'a Sealed,
     index: &'a Index,
-    graph: &'a Graph,
+    damage: &'a Damage,
     /// Trees that were read: what they say in another snapshot is the same again.
     read: IdTable,
     trees_left: usize,
@@ -174,15 +149,15 @@ impl Speller<'_> {
                 Err(storage) => return Err(storage),
             };
             let nodes = tree::decode(tree, &text).unwrap_or_default();
-            for node in nodes.into_iter().rev() {
+            let mut below = Vec::new();
+            for node in nodes {
                 let path = [&path[..], b"/", &node.name].concat();
                 for finding in direct(&node, findings) {
                     push(finding, root.snapshot, &String::from_utf8_lossy(&path), findings);
                 }
-                if let Some(subtree) = node.subtree.filter(|_| node.kind == NodeKind::Dir) {
-                    open.push((subtree, path));
-                }
+                below.extend(node.subtree.filter(|_| node.kind == NodeKind::Dir).map(|subtree| (subtree, path)));
             }
+            open.extend(below.into_iter().rev());
         }
         Ok(())
     }
@@ -190,7 +165,7 @@ impl Speller<'_> {
     /// Whether below a tree lies what a finding still wants a path of.
     fn is_worth_reading(&self, tree: Id, findings: &Findings) -> bool {
         let wants_more = |finding: &u32| findings.report.findings[*finding as usize].hits.paths.len() < PATHS_MAX;
-        self.trees_left > 0 && self.graph.counts(tree).is_some_and(|counts| counts.keys().any(wants_more))
+        self.trees_left > 0 && self.damage.counts(tree).is_some_and(|counts| counts.keys().any(wants_more))
     }
 }
 
@@ -207,16 +182,17 @@ mod tests {
 
     #[test]
     fn a_tree_that_many_hold_is_summed_for_each() {
-        let mut graph = Graph { trees: IdTable::new(), children: Vec::new(), counts: Vec::new() };
+        let mut damage = Damage { graph: Graph::new(), counts: Vec::new() };
         let id = |n: u8| Id::of(&[n]);
         // 0 holds 1 and 2; 1 holds 2 twice; 2 has three damaged entries.
-        let (top, middle, bottom) =
-            (graph.number(id(0)).unwrap(), graph.number(id(1)).unwrap(), graph.number(id(2)).unwrap());
-        graph.children[top as usize] = vec![middle, bottom];
-        graph.children[middle as usize] = vec![bottom, bottom];
-        graph.counts[bottom as usize].insert(7, 3);
-        graph.sum_up();
-        let of = |n| graph.counts(id(n)).unwrap().get(&7).copied();
-        assert_eq!((of(0), of(1), of(2), graph.counts(id(3)).is_none()), (Some(9), Some(6), Some(3), true));
+        let top = damage.graph.number(id(0)).unwrap();
+        let middle = damage.graph.number(id(1)).unwrap();
+        for (tree, child) in [(top, 1), (top, 2), (middle, 2), (middle, 2)] {
+            damage.graph.hold(tree, id(child)).unwrap();
+        }
+        damage.counts = vec![Counts::new(), Counts::new(), Counts::from([(7, 3)])];
+        damage.sum_up();
+        let of = |n| damage.counts(id(n)).unwrap().get(&7).copied();
+        assert_eq!((of(0), of(1), of(2), damage.counts(id(3)).is_none()), (Some(9), Some(6), Some(3), true));
     }
 }

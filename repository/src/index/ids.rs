@@ -33,6 +33,11 @@ impl IdTable {
         if self.slots.is_empty() { None } else { self.probe(id).ok() }
     }
 
+    /// All ids, by their positions.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Id> {
+        self.ids.iter()
+    }
+
     /// The id at a position that `insert` or `find` gave.
     pub(crate) fn id(&self, position: u32) -> &Id {
         self.ids.get(position).expect("positions come from this table")

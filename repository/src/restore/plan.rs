@@ -1,6 +1,8 @@
 //! What a restore will do: which folders, files and links, and which parts of which packs it needs for them.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
 
@@ -12,7 +14,7 @@ use crate::fetch::{GAP_BYTES_MAX, REQUEST_BYTES_MAX};
 use crate::id::Id;
 use crate::index::{Index, Place};
 use crate::pack::BlobKind;
-use crate::read::not_indexed;
+use crate::read::NOT_INDEXED;
 use crate::tree::{Node, NodeKind};
 
 /// A folder to be made.
@@ -45,7 +47,11 @@ pub(super) struct Plan {
     pub(super) links: Vec<Link>,
     pub(super) parts: Parts,
     left_out: u64,
+    damaged: Mutex<DamagedFiles>,
 }
+
+/// Positions of files that cannot be restored; the file of the repository that is damaged, and what is wrong with it.
+type DamagedFiles = BTreeMap<usize, (String, String)>;
 
 /// One blob that goes into one file.
 pub(super) struct Want {
@@ -76,6 +82,22 @@ impl Request {
         let end = self.wants.iter().map(|want| want.place.end()).max().unwrap_or(0);
         u32::try_from(end - self.offset()).expect("a request is one blob, of at most 4 GiB, or at most 4 MiB")
     }
+
+    /// Whether it is for more than one blob.
+    pub(super) fn can_be_split(&self) -> bool {
+        self.wants.iter().any(|want| want.place.offset != self.wants[0].place.offset)
+    }
+
+    /// A request for each blob.
+    pub(super) fn split(self) -> Vec<Self> {
+        let mut wants = self.wants;
+        let mut requests = Vec::new();
+        while let Some(last) = wants.last() {
+            let start = wants.partition_point(|want| want.place.offset < last.place.offset);
+            requests.push(Self { pack: self.pack, wants: wants.split_off(start) });
+        }
+        requests
+    }
 }
 
 impl Plan {
@@ -87,6 +109,7 @@ impl Plan {
             links: Vec::new(),
             parts: Parts::default(),
             left_out: 0,
+            damaged: Mutex::default(),
         }
     }
 
@@ -103,33 +126,76 @@ impl Plan {
         Ok(())
     }
 
+    /// What was done, once it is.
     pub(super) fn summary(&self) -> RestoreSummary {
+        let damaged = self.damaged();
+        let restored = self.files.iter().enumerate().filter(|(file, _)| !damaged.contains_key(file));
         RestoreSummary {
-            files: self.files.len() as u64,
+            files: (self.files.len() - damaged.len()) as u64,
             dirs: self.folders.len() as u64,
             symlinks: self.links.len() as u64,
-            bytes: 0,
+            bytes: restored.map(|(_, target)| target.bytes).sum(),
             left_out: self.left_out,
+            ..RestoreSummary::default()
         }
     }
 
-    /// What to read, neighbouring blobs together. Takes the lists of blobs out of the files.
-    pub(super) fn requests(&mut self, index: &Index) -> Result<Vec<Request>, Error> {
-        let mut wants = Vec::new();
+    /// What to read, neighbouring blobs together. Takes the lists of blobs out of the files. Files whose blobs are not known are
+    /// lost from the beginning.
+    pub(super) fn requests(&mut self, index: &Index) -> Vec<Request> {
+        let mut all = Vec::new();
         for (file, target) in self.files.iter_mut().enumerate() {
-            let mut at = 0;
-            for id in std::mem::take(&mut target.content) {
-                let (_, place) = index.place(BlobKind::Data, &id).ok_or_else(|| not_indexed(BlobKind::Data, id))?;
-                wants.push(Want { id, place, file, at });
-                at += place.text_bytes();
-            }
-            if at != target.bytes {
-                let what = format!("its blobs have {at} bytes, its node says {}", target.bytes);
-                return Err(Error::damaged(target.path.display(), what));
+            match wants(index, file, std::mem::take(&mut target.content), target) {
+                Ok(wants) => all.extend(wants),
+                Err((damaged, what)) => {
+                    let lost = self.damaged.get_mut().unwrap_or_else(PoisonError::into_inner);
+                    lost.insert(file, (damaged, what));
+                }
             }
         }
-        wants.sort_unstable_by_key(|want| (want.place.pack, want.place.offset, want.file, want.at));
-        Ok(group(wants, index))
+        all.sort_unstable_by_key(|want| (want.place.pack, want.place.offset, want.file, want.at));
+        group(all, index)
+    }
+
+    /// The files that cannot be restored: their paths and why.
+    pub(super) fn damaged_files(&self) -> Vec<(&Path, (String, String))> {
+        let damaged = self.damaged();
+        damaged.iter().map(|(file, why)| (self.files[*file].path.as_path(), why.clone())).collect()
+    }
+
+    pub(super) fn is_damaged(&self, file: usize) -> bool {
+        self.damaged().contains_key(&file)
+    }
+
+    /// Gives a file up: a file of the repository is damaged.
+    pub(super) fn lose(&self, file: usize, damaged: &str, what: &str) {
+        self.damaged().entry(file).or_insert_with(|| (damaged.to_owned(), what.to_owned()));
+    }
+
+    /// Gives up all files that need something of a request.
+    pub(super) fn lose_all(&self, request: &Request, damaged: &str, what: &str) {
+        request.wants.iter().for_each(|want| self.lose(want.file, damaged, what));
+    }
+
+    fn damaged(&self) -> std::sync::MutexGuard<'_, DamagedFiles> {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The blobs of a file, or which file of the repository is damaged and how.
+fn wants(index: &Index, file: usize, content: Vec<Id>, target: &Target) -> Result<Vec<Want>, (String, String)> {
+    let (mut wants, mut at) = (Vec::with_capacity(content.len()), 0);
+    for id in content {
+        let Some((_, place)) = index.place(BlobKind::Data, &id) else {
+            return Err((format!("data {id}"), NOT_INDEXED.to_owned()));
+        };
+        wants.push(Want { id, place, file, at });
+        at += place.text_bytes();
+    }
+    if at == target.bytes {
+        Ok(wants)
+    } else {
+        Err(("its tree".to_owned(), format!("the file's blobs have {at} bytes, and the file has {}", target.bytes)))
     }
 }
 

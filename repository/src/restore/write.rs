@@ -55,25 +55,32 @@ impl Plan {
         Ok(())
     }
 
-    /// Decodes what a request brought and writes it into the files.
+    /// Decodes what a request brought and writes it into the files; those whose part is damaged are given up.
     pub(super) fn write(&self, request: &Request, content: &Bytes, key: Key) -> Result<Written, Error> {
         let mut decoder = BlobDecoder::new(key)?;
         let mut text = Vec::new();
-        let mut decoded = None;
         let mut written = Written::default();
-        for want in &request.wants {
-            if decoded != Some(want.place.offset) {
-                let start = usize::try_from(u64::from(want.place.offset) - request.offset());
-                let start = start.expect("a request has at most 4 GiB, and its content is in memory");
-                let sealed = content.slice(start..start + want.place.bytes as usize);
-                decoder.decode(BlobKind::Data, want.id, request.pack, want.place, &sealed, &mut text)?;
-                decoded = Some(want.place.offset);
+        for wants in request.wants.chunk_by(|a, b| a.place.offset == b.place.offset) {
+            let Want { id, place, .. } = wants[0];
+            let start = usize::try_from(u64::from(place.offset) - request.offset());
+            let start = start.expect("a request has at most 4 GiB, and its content is in memory");
+            let sealed = content.slice(start..start + place.bytes as usize);
+            match decoder.decode(BlobKind::Data, id, request.pack, place, &sealed, &mut text) {
+                Ok(()) => self.write_parts(wants, &text, &mut written)?,
+                Err(Error::Damaged { file, what }) => wants.iter().for_each(|want| self.lose(want.file, &file, &what)),
+                Err(other) => return Err(other),
             }
-            self.write_part(want, &text)?;
+        }
+        Ok(written)
+    }
+
+    fn write_parts(&self, wants: &[Want], text: &[u8], written: &mut Written) -> Result<(), Error> {
+        for want in wants {
+            self.write_part(want, text)?;
             written.bytes += text.len() as u64;
             written.files += u64::from(want.at + text.len() as u64 == self.files[want.file].bytes);
         }
-        Ok(written)
+        Ok(())
     }
 
     fn write_part(&self, want: &Want, text: &[u8]) -> Result<(), Error> {
@@ -88,11 +95,16 @@ impl Plan {
         output.seek(SeekFrom::Start(want.at)).and_then(|_| output.write_all(text)).map_err(failed(&path))
     }
 
-    /// What has to wait until all contents are there: empty files, modes and times of files in parts, links, and folders' times.
+    /// What has to wait until all contents are there: empty files, modes and times of files in parts, links, and folders' times. Of
+    /// a damaged file nothing stays that was written.
     pub(super) fn finish(&self) -> Result<(), Error> {
         for (position, file) in self.files.iter().enumerate() {
             let path = self.destination.join(&file.path);
-            if file.bytes == 0 {
+            if self.is_damaged(position) {
+                if self.parts.contains(position) {
+                    remove(&path).map_err(failed(&path))?;
+                }
+            } else if file.bytes == 0 {
                 create(&path).and_then(|output| dress(&output, file)).map_err(failed(&path))?;
             } else if self.parts.contains(position) {
                 let output = fs::OpenOptions::new().write(true).open(&path).map_err(failed(&path))?;

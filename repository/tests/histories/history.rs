@@ -218,7 +218,7 @@ impl History {
     }
 
     async fn repair_index(&mut self) {
-        let options = RepairIndexOptions { read_all_packs: self.random.one_in(2) };
+        let options = RepairIndexOptions { read_all_packs: self.random.one_in(2), retry_lock: NO_WAIT };
         self.repository().await.repair_index(&options, &RepairIndexProgress::default()).await.unwrap();
         self.tell("repair index");
     }
@@ -235,7 +235,11 @@ impl History {
         let snapshot = repository.resolve(&id.to_string(), &SnapshotFilter::default()).await.unwrap();
         let target = tempfile::tempdir().unwrap();
         let options = RestoreOptions::default();
-        repository.restore(&snapshot, &|_| true, &options, target.path(), &RestoreProgress::default()).await.unwrap();
+        let restored = repository
+            .restore(&snapshot, &|_| true, &options, target.path(), &RestoreProgress::default())
+            .await
+            .unwrap();
+        assert!(restored.is_complete(), "{restored:?}");
         let root = target.path().join(self.source().strip_prefix("/").unwrap());
         world::assert_holds(&root, &self.expected[&id], &format!("history {}, our restore of {id}", self.seed));
     }

@@ -17,4 +17,5 @@ mod repair_index;
 mod requests;
 mod restic;
 mod s3;
+mod stats;
 mod support;

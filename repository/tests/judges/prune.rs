@@ -88,7 +88,9 @@ async fn assert_whole(folder: &Path, root: &str, restic: &Restic, generations: &
 
 pub(crate) async fn restore(repository: &Repository, snapshot: &Snapshot, target: &Path) {
     let progress = RestoreProgress::default();
-    repository.restore(snapshot, &|_| true, &RestoreOptions::default(), target, &progress).await.unwrap();
+    let restored =
+        repository.restore(snapshot, &|_| true, &RestoreOptions::default(), target, &progress).await.unwrap();
+    assert!(restored.is_complete(), "{restored:?}");
 }
 
 pub(crate) fn finds_nothing_to_do(restic: &Restic) {

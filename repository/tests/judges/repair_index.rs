@@ -1,6 +1,7 @@
 //! `repair index`: the index is right again whatever was lost of it, restic agrees, and nothing that was readable is lost.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use repository::{
     CheckProgress, Error, FileKind, RepairIndexOptions, RepairIndexProgress, RepairIndexSummary, Repository, Version,
@@ -9,8 +10,8 @@ use repository::{
 use crate::check::{EVERYTHING, check, writable};
 use crate::support::*;
 
-const PLAIN: RepairIndexOptions = RepairIndexOptions { read_all_packs: false };
-const ALL: RepairIndexOptions = RepairIndexOptions { read_all_packs: true };
+const PLAIN: RepairIndexOptions = RepairIndexOptions { read_all_packs: false, retry_lock: Duration::ZERO };
+const ALL: RepairIndexOptions = RepairIndexOptions { read_all_packs: true, retry_lock: Duration::ZERO };
 
 async fn repair(place: &Path, options: &RepairIndexOptions) -> RepairIndexSummary {
     let repository = Repository::open(local(place), &password()).await.unwrap();

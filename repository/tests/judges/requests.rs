@@ -98,7 +98,9 @@ async fn a_warm_process_sees_what_others_added_and_removed() {
     restic.check();
     let target = folder.path().join("restored");
     let options = RestoreOptions::default();
-    warm.restore(&last.snapshot, &|_| true, &options, &target, &RestoreProgress::default()).await.unwrap();
+    let restored =
+        warm.restore(&last.snapshot, &|_| true, &options, &target, &RestoreProgress::default()).await.unwrap();
+    assert!(restored.is_complete(), "{restored:?}");
     let expected = folder.path().join("expected");
     write_files(&expected, &files);
     assert_same_files(&target.join("tmp/resources"), &expected);
@@ -125,7 +127,9 @@ async fn trees_and_files_are_read_with_few_requests() {
 
     let folder = tempfile::tempdir().unwrap();
     let options = RestoreOptions::default();
-    cold.restore(&latest, &|_| true, &options, folder.path(), &RestoreProgress::default()).await.unwrap();
+    let restored =
+        cold.restore(&latest, &|_| true, &options, folder.path(), &RestoreProgress::default()).await.unwrap();
+    assert!(restored.is_complete(), "{restored:?}");
     let requests = bucket.requests();
     assert!(requests.len() <= 16, "{}: {requests:#?}", requests.len());
     let expected = tempfile::tempdir().unwrap();

@@ -20,7 +20,9 @@ pub(crate) async fn restic_accepts_ours(backend: Arc<dyn Backend>, restic: &Rest
     let latest = repository.resolve("latest", &SnapshotFilter::default()).await.unwrap();
     assert_eq!(latest.id.to_string(), again["snapshot_id"]);
     let progress = RestoreProgress::default();
-    repository.restore(&latest, &|_| true, &RestoreOptions::default(), target.path(), &progress).await.unwrap();
+    let restored =
+        repository.restore(&latest, &|_| true, &RestoreOptions::default(), target.path(), &progress).await.unwrap();
+    assert!(restored.is_complete(), "{restored:?}");
     assert_same_files(source.path(), &target.path().join(root.trim_start_matches('/')));
 }
 
