@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::id::Id;
 use crate::index::{Index, Place};
 use crate::pack::BlobKind;
-use crate::read::{BlobDecoder, not_indexed};
+use crate::read::BlobDecoder;
 use crate::unpacked::Sealed;
 
 /// Bytes of one request. Large enough that the way to an object store does not count, small enough for several at once in memory.
@@ -62,7 +62,7 @@ pub(crate) fn blobs<'a>(
     for id in ids {
         match index.place(kind, &id) {
             Some((pack, place)) => wanted.push(Wanted { kind, id, pack, place }),
-            None => missing.push(Ok((id, Err(not_indexed(kind, id))))),
+            None => missing.push(Ok((id, Err(index.not_indexed(kind, id))))),
         }
     }
     wanted.sort_unstable_by_key(|want| (want.place.pack, want.place.offset));

@@ -17,7 +17,7 @@ use futures::{Stream, StreamExt, stream};
 pub(crate) use ids::IdTable;
 pub(crate) use json::IndexWriter;
 
-use crate::backend::FileKind;
+use crate::backend::{File, FileKind};
 use crate::chunked::Chunked;
 use crate::error::Error;
 use crate::id::Id;
@@ -71,8 +71,10 @@ pub(crate) struct Index {
     data_places: Chunked<Place>,
     tree_places: Chunked<Place>,
     packs: Vec<Id>,
-    /// The index files that all this was read from.
+    /// The index files that it was read from.
     files: HashSet<Id>,
+    /// An index file that could not be read: what it names is missing here.
+    unreadable: Option<(Id, String)>,
 }
 
 /// What one index file says, in its order: a blob's [`Place::pack`] is a position in `packs`.
@@ -144,12 +146,24 @@ impl Index {
             tree_places: Chunked::new(),
             packs: Vec::new(),
             files: HashSet::new(),
+            unreadable: None,
         }
     }
 
-    /// Reads all index files of a repository.
-    pub(crate) async fn load(sealed: &Sealed, kept: Places) -> Result<Self, Error> {
-        Self::new(kept).update(sealed).await
+    /// Reads all index files of a repository, and passes over those that are damaged. For who only reads: what they know is missing
+    /// then, and nothing else is.
+    pub(crate) async fn load_readable(sealed: &Sealed) -> Result<Self, Error> {
+        let mut files = std::pin::pin!(files(sealed).await?);
+        let mut index = Self::new(Places::All);
+        while let Some((id, file)) = files.next().await {
+            index.files.insert(id);
+            match file {
+                Ok(file) => index.add(&file)?,
+                Err(Error::Damaged { what, .. }) => index.unreadable = Some((id, what)),
+                Err(storage) => return Err(storage),
+            }
+        }
+        Ok(index)
     }
 
     /// The index as it is now, reading only the files that were added since.
@@ -224,6 +238,20 @@ impl Index {
         self.data.len() + self.trees.len()
     }
 
+    /// What is damaged, and how, when a blob is not in the index. Where an index file could not be read, it is that file.
+    pub(crate) fn missing(&self, kind: BlobKind, id: Id) -> (String, String) {
+        match &self.unreadable {
+            Some((file, why)) => (File::Named(FileKind::Index, *file).to_string(), why.clone()),
+            None => (format!("{} {id}", kind.name()), "no index names it".to_owned()),
+        }
+    }
+
+    /// The same as an error.
+    pub(crate) fn not_indexed(&self, kind: BlobKind, id: Id) -> Error {
+        let (file, what) = self.missing(kind, id);
+        Error::Damaged { file, what }
+    }
+
     /// The name of a pack.
     pub(crate) fn pack(&self, position: u32) -> Id {
         self.packs[position as usize]
@@ -231,7 +259,7 @@ impl Index {
 }
 
 async fn load_file(sealed: Sealed, id: Id) -> Result<IndexFile, Error> {
-    let content = sealed.backend.get(crate::backend::File::Named(FileKind::Index, id)).await?;
+    let content = sealed.backend.get(File::Named(FileKind::Index, id)).await?;
     let decode = move || json::read(id, &sealed.open(FileKind::Index, id, &content)?);
     tokio::task::spawn_blocking(decode).await.map_err(Error::interrupted("reading an index"))?
 }

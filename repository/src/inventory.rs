@@ -223,10 +223,11 @@ mod tests {
     use super::*;
 
     type Blobs<'a> = &'a [(u8, u32, u32)];
+    type File<'a> = &'a [(&'a [u8], Blobs<'a>)];
 
-    fn inventory(files: &[&[(&[u8], Blobs<'_>)]]) -> Inventory {
+    fn inventory(files: &[File<'_>]) -> Inventory {
         let place = |pack, offset, bytes| Place { pack, offset, bytes, raw_bytes: 0 };
-        let file = |packs: &[(&[u8], Blobs<'_>)]| {
+        let file = |packs: File<'_>| {
             let blobs = |(at, (_, blobs)): (u32, &(&[u8], Blobs<'_>))| {
                 let blob =
                     |(n, offset, bytes): &(u8, u32, u32)| (BlobKind::Data, Id::of(&[*n]), place(at, *offset, *bytes));
@@ -256,10 +257,10 @@ mod tests {
 
     #[test]
     fn a_pack_in_two_files_counts_once_if_they_agree() {
-        let same: &[(&[u8], &[(u8, u32, u32)])] = &[(b"p", &[(1, 0, 40), (2, 40, 50)])];
+        let same: File<'_> = &[(b"p", &[(1, 0, 40), (2, 40, 50)])];
         let agreed = inventory(&[same, same]);
         assert_eq!((agreed.packs(), agreed.places(), agreed.layout(0)), (0..1, 2, Ok(90 + 2 * 37 + 36)));
-        let other: &[(&[u8], &[(u8, u32, u32)])] = &[(b"p", &[(1, 0, 41)])];
+        let other: File<'_> = &[(b"p", &[(1, 0, 41)])];
         assert_eq!(inventory(&[same, other]).layout(0), Err("by the index, blobs in it overlap"));
         assert!(inventory(&[&[(b"p", &[(1, 1, 40)])]]).layout(0).is_err());
     }

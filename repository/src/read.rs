@@ -4,7 +4,8 @@
 //! 2. Lengths come from an index, which may be damaged: they are checked before memory is given.
 //! 3. The index is loaded once and kept as long as its files are those of the repository. That is asked at the beginning of each call,
 //!    and when a blob is not in it, as somebody may have added one since.
-//! 4. A walk reads trees ahead, level by level, many with one request; how many is bounded ([`ENTRIES_AHEAD_MAX`]).
+//! 4. An index file that is damaged costs the blobs that only it names: they are reported as lost with that file, the others are read.
+//! 5. A walk reads trees ahead, level by level, many with one request; how many is bounded ([`ENTRIES_AHEAD_MAX`]).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use crate::crypto::Key;
 use crate::error::Error;
 use crate::fetch;
 use crate::id::Id;
-use crate::index::{Index, Place, Places};
+use crate::index::{Index, Place};
 use crate::pack::BlobKind;
 use crate::repository::Repository;
 use crate::snapshot::Snapshot;
@@ -225,7 +226,7 @@ impl Repository {
         {
             return Ok(Arc::clone(index));
         }
-        let index = Arc::new(Index::load(sealed, Places::All).await?);
+        let index = Arc::new(Index::load_readable(sealed).await?);
         *loaded = Some(Arc::clone(&index));
         Ok(index)
     }
@@ -235,12 +236,11 @@ impl Repository {
     }
 
     pub(crate) async fn load_blob(&self, index: &Index, kind: BlobKind, id: Id) -> Result<Vec<u8>, Error> {
-        match load_blob(&self.shared.sealed, index, kind, id).await {
-            Err(Error::Damaged { what, .. }) if what == NOT_INDEXED => {
-                load_blob(&self.shared.sealed, &*self.index().await?, kind, id).await
-            }
-            loaded => loaded,
+        let sealed = &self.shared.sealed;
+        if index.place(kind, &id).is_none() && !index.is_current(sealed).await? {
+            return load_blob(sealed, &*self.index().await?, kind, id).await;
         }
+        load_blob(sealed, index, kind, id).await
     }
 }
 
@@ -249,21 +249,14 @@ pub(crate) fn too_deep(tree: Id) -> Error {
     Error::damaged(format_args!("tree {tree}"), "folders are nested too deeply")
 }
 
-/// What is said of a blob that no index names.
-pub(crate) const NOT_INDEXED: &str = "no index names it";
-
 /// Loads one blob.
 pub(crate) async fn load_blob(sealed: &Sealed, index: &Index, kind: BlobKind, id: Id) -> Result<Vec<u8>, Error> {
-    let (pack, place) = index.place(kind, &id).ok_or_else(|| not_indexed(kind, id))?;
+    let (pack, place) = index.place(kind, &id).ok_or_else(|| index.not_indexed(kind, id))?;
     let file = File::Named(FileKind::Pack, pack);
     let content = sealed.backend.get_range(file, place.offset.into(), place.bytes).await?;
     let mut text = Vec::new();
     BlobDecoder::new(sealed.key.clone())?.decode(kind, id, pack, place, &content, &mut text)?;
     Ok(text)
-}
-
-pub(crate) fn not_indexed(kind: BlobKind, id: Id) -> Error {
-    Error::damaged(format_args!("{} {id}", kind.name()), NOT_INDEXED)
 }
 
 /// Opens sealed blobs, with buffers that serve many.

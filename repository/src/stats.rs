@@ -211,7 +211,7 @@ impl<'a> Counter<'a> {
 
     fn add_content(&mut self, node: &Node) -> Result<(), Error> {
         for blob in &node.content {
-            let position = self.index.data.find(blob).ok_or_else(|| crate::read::not_indexed(BlobKind::Data, *blob))?;
+            let position = self.index.data.find(blob).ok_or_else(|| self.index.not_indexed(BlobKind::Data, *blob))?;
             self.is_used[position as usize] = true;
         }
         let content = node.content.iter().flat_map(|blob| *blob.as_bytes()).collect::<Vec<u8>>();

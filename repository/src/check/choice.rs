@@ -112,17 +112,19 @@ mod tests {
     #[test]
     fn a_check_each_day_reads_every_pack_once_within_the_days() {
         let packs = packs(2000);
-        for (days, start) in [(1, "2024-02-28T23:59:59Z"), (7, "1969-12-29T12:00:00Z"), (30, "2026-01-01T00:00:00Z")] {
+        for (days, start) in
+            [(1_u32, "2024-02-28T23:59:59Z"), (7, "1969-12-29T12:00:00Z"), (30, "2026-01-01T00:00:00Z")]
+        {
             let start: Timestamp = start.parse().unwrap();
-            let day = |n: i64| start + jiff::SignedDuration::from_hours(24 * n);
-            let reads = (0..days).map(|n| ReadData::within_days(days as u32, day(n)).choose(&packs, 0));
+            let day = |n: u32| start + jiff::SignedDuration::from_hours(24 * i64::from(n));
+            let reads = (0..days).map(|n| ReadData::within_days(days, day(n)).choose(&packs, 0));
             let mut read: Vec<Id> = reads.flat_map(|chosen| ids(&chosen)).collect();
             read.sort();
             let mut all = ids(&packs);
             all.sort();
             assert_eq!(read, all, "{days} days");
-            let cost = ReadData::within_days(days as u32, start).choose(&packs, 0).len() as i64;
-            assert!((cost - 2000 / days).abs() < 60, "{cost} packs on one of {days} days");
+            let cost = ReadData::within_days(days, start).choose(&packs, 0).len();
+            assert!(cost.abs_diff(2000 / days as usize) < 60, "{cost} packs on one of {days} days");
         }
         assert_eq!(ReadData::within_days(0, Timestamp::UNIX_EPOCH), ReadData::Turn { turn: 0, turns: 1 });
     }

@@ -101,7 +101,7 @@ pub(super) async fn find(
             used.blobs.of_mut(kind).insert(position as usize);
             Ok(())
         }
-        None => used.broken.add(kind, *id, crate::read::not_indexed(kind, *id)),
+        None => used.broken.add(kind, *id, Error::damaged(format_args!("{} {id}", kind.name()), "no index names it")),
     };
     let visit = |id: Id, nodes: Result<Vec<Node>, Error>| {
         note(&mut used, BlobKind::Tree, &id)?;

@@ -14,7 +14,6 @@ use crate::fetch::{GAP_BYTES_MAX, REQUEST_BYTES_MAX};
 use crate::id::Id;
 use crate::index::{Index, Place};
 use crate::pack::BlobKind;
-use crate::read::NOT_INDEXED;
 use crate::tree::{Node, NodeKind};
 
 /// A folder to be made.
@@ -187,7 +186,7 @@ fn wants(index: &Index, file: usize, content: Vec<Id>, target: &Target) -> Resul
     let (mut wants, mut at) = (Vec::with_capacity(content.len()), 0);
     for id in content {
         let Some((_, place)) = index.place(BlobKind::Data, &id) else {
-            return Err((format!("data {id}"), NOT_INDEXED.to_owned()));
+            return Err(index.missing(BlobKind::Data, id));
         };
         wants.push(Want { id, place, file, at });
         at += place.text_bytes();

@@ -65,7 +65,8 @@ async fn restic_accepts_a_repository_in_a_bucket_and_we_restore_it() {
         assert_eq!(latest.id.to_string(), again["snapshot_id"]);
         let target = target.path().join(path);
         let options = RestoreOptions::default();
-        let restored = reopened.restore(&latest, &|_| true, &options, &target, &RestoreProgress::default()).await.unwrap();
+        let restored =
+            reopened.restore(&latest, &|_| true, &options, &target, &RestoreProgress::default()).await.unwrap();
         assert!(restored.is_complete(), "{restored:?}");
         assert_same_files(source.path(), &target.join(root.trim_start_matches('/')));
     }
