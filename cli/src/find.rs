@@ -24,7 +24,7 @@ use crate::{
   # When did this ConfigMap exist?
   kubectl stash find 'namespaces/shop/ConfigMap/prices.yaml' --repo /backups/prod
 
-  # Every Secret that was changed in May
+  # Every Secret whose present state is from May
   kubectl stash find 'Secret/*' --oldest 2024-05-01 --newest 2024-06-01 --repo /backups/prod")]
 pub(crate) struct FindArgs {
     /// What to look for
