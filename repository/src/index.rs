@@ -258,6 +258,12 @@ impl Index {
     }
 }
 
+/// What the text of an index file says.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn decode(id: Id, json: &[u8]) -> Result<IndexFile, Error> {
+    json::read(id, json)
+}
+
 async fn load_file(sealed: Sealed, id: Id) -> Result<IndexFile, Error> {
     let content = sealed.backend.get(File::Named(FileKind::Index, id)).await?;
     let decode = move || json::read(id, &sealed.open(FileKind::Index, id, &content)?);

@@ -160,18 +160,22 @@ pub(crate) fn inspect(id: Id, content: &[u8]) -> Result<(), Error> {
 
 /// The master key in a key file, or `None` when it is for another password. CPU-bound, see [`KdfParams`].
 pub(crate) fn open(id: Id, content: &[u8], password: &Password) -> Result<Option<KeyBytes>, Error> {
-    let damaged = |what: &str| Error::damaged_file(File::Named(FileKind::Key, id), what);
     let Parsed { params, salt, sealed } = examine(id, content)?;
     let Ok(json) = derive(password, &salt, params).open(&sealed).map(Zeroizing::new) else {
         return Ok(None);
     };
-    let master: MasterKeyJson = serde_json::from_slice(&json).map_err(|_| damaged("its master key is not JSON"))?;
-    let bytes = KeyBytes {
+    master_key(id, &json).map(Some)
+}
+
+/// The master key in the opened part of a key file.
+pub(crate) fn master_key(id: Id, json: &[u8]) -> Result<KeyBytes, Error> {
+    let damaged = |what: &str| Error::damaged_file(File::Named(FileKind::Key, id), what);
+    let master: MasterKeyJson = serde_json::from_slice(json).map_err(|_| damaged("its master key is not JSON"))?;
+    Ok(KeyBytes {
         encrypt: fixed(&master.encrypt).ok_or_else(|| damaged("its master key has a wrong length"))?,
         mac_k: fixed(&master.mac.k).ok_or_else(|| damaged("its master key has a wrong length"))?,
         mac_r: fixed(&master.mac.r).ok_or_else(|| damaged("its master key has a wrong length"))?,
-    };
-    Ok(Some(bytes))
+    })
 }
 
 fn derive(password: &Password, salt: &[u8], params: Params) -> Key {

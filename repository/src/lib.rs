@@ -40,6 +40,9 @@ mod error;
 mod fetch;
 mod find;
 mod forget;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod graph;
 mod id;
 mod index;

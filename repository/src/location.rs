@@ -142,7 +142,9 @@ impl Location {
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Local { path } => f.write_str(path),
+            // A path that begins like another notation needs its own.
+            Self::Local { path } if Self::parse(path).as_ref() == Ok(self) => f.write_str(path),
+            Self::Local { path } => write!(f, "local:{path}"),
             Self::S3 { tls, host, bucket, prefix } => {
                 let scheme = if *tls { "" } else { "http://" };
                 let slash = if prefix.is_empty() { "" } else { "/" };
@@ -265,6 +267,8 @@ mod tests {
             ("repo", local("repo")),
             ("../a:b/c", local("../a:b/c")),
             ("local:/srv/repo", local("/srv/repo")),
+            ("local:local:x", local("local:x")),
+            ("local:s3:x", local("s3:x")),
             ("s3:s3.amazonaws.com/bucket", s3(true, "s3.amazonaws.com", "bucket", "")),
             ("s3:https://minio.demo.svc/bucket/p", s3(true, "minio.demo.svc", "bucket", "p")),
             ("s3:http://127.0.0.1:9000/bucket//a/b/", s3(false, "127.0.0.1:9000", "bucket", "a/b")),

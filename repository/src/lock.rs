@@ -99,6 +99,12 @@ impl From<LockJson> for LockOwner {
     }
 }
 
+/// What a lock file's text says, if it is one.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn decode(json: &[u8]) -> Option<LockOwner> {
+    serde_json::from_slice::<LockJson>(json).ok().map(LockOwner::from)
+}
+
 /// A held lock. [`Lock::release`] removes it; dropping it does so in the background, if the runtime still runs.
 #[derive(Debug)]
 pub struct Lock {

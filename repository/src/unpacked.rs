@@ -5,8 +5,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::backend::{Backend, FILE_BYTES_MAX, File, FileKind};
 use crate::codec::{self, COMPRESSED, FileText};
 use crate::config::Version;
@@ -48,7 +46,18 @@ impl Sealed {
     }
 
     /// The JSON text of a file's content.
-    pub(crate) fn open(&self, kind: FileKind, id: Id, sealed: &Bytes) -> Result<Vec<u8>, Error> {
+    pub(crate) fn open(&self, kind: FileKind, id: Id, sealed: &[u8]) -> Result<Vec<u8>, Error> {
+        self.open_within(kind, id, sealed, TEXT_BYTES_MAX)
+    }
+
+    /// The same with another limit for a text that is compressed.
+    pub(crate) fn open_within(
+        &self,
+        kind: FileKind,
+        id: Id,
+        sealed: &[u8],
+        bytes_max: usize,
+    ) -> Result<Vec<u8>, Error> {
         let damaged = |what: &str| Error::damaged_file(File::Named(kind, id), what);
         if Id::of(sealed) != id {
             return Err(damaged("its content does not have the hash that is its name"));
@@ -56,7 +65,7 @@ impl Sealed {
         let text = self.key.open(sealed).map_err(|_| damaged("it is not sealed with the repository's key"))?;
         match text.first() {
             Some(b'{' | b'[') => Ok(text),
-            Some(&COMPRESSED) => codec::decompress_file(&text[1..], TEXT_BYTES_MAX)
+            Some(&COMPRESSED) => codec::decompress_file(&text[1..], bytes_max)
                 .ok_or_else(|| damaged("its text does not decompress, or is too large")),
             _ => Err(damaged("its text is neither JSON nor compressed")),
         }

@@ -94,7 +94,7 @@ pub(crate) fn open(key: &Key, tail: &[u8], pack_bytes: u64) -> Result<Vec<Listed
 }
 
 /// The entries of an opened header, for a pack whose blobs take `content_bytes`.
-fn entries(mut header: &[u8], content_bytes: u64) -> Result<Vec<ListedBlob>, &'static str> {
+pub(crate) fn entries(mut header: &[u8], content_bytes: u64) -> Result<Vec<ListedBlob>, &'static str> {
     let mut blobs = Vec::with_capacity(header.len() / ENTRY_BYTES_MIN);
     let mut offset = 0_u64;
     while let Some((kind, rest)) = header.split_first() {

@@ -21,6 +21,9 @@ use world::{Harm, World};
 /// One check or restore of a few kilobytes; anything near it is a hang.
 const LIMIT: Duration = Duration::from_secs(20);
 
+/// Of the flipped bytes, which ones are followed by a restore: each that is checked is one more folder of files.
+const RESTORED_EACH: usize = 3;
+
 /// Resident memory of this whole process, in MiB: two worlds, each with tiny files. A length that is believed shows here.
 const MEMORY_MIB_MAX: u64 = 400;
 
@@ -66,9 +69,12 @@ async fn every_damage_is_found(version: Version) {
         let content = std::fs::read(&file).unwrap();
         let damages = [flips(&file, &content), cuts(&file, &content), others(&file, &content)].concat();
         tried += damages.len();
-        for (what, path, content) in damages {
+        for (n, (what, path, content)) in damages.into_iter().enumerate() {
             world.put(path, content.as_deref());
-            examine(&world, &[path], &what).await;
+            let report = examine(&world, &[path], &what).await;
+            if n % RESTORED_EACH == 0 || !what.ends_with("flipped") {
+                restore(&world, &report, &[path], &what).await;
+            }
         }
         world.put(&file, Some(&content));
     }
@@ -88,7 +94,8 @@ async fn swaps(world: &World) -> usize {
             let contents = [first, second].map(|file| std::fs::read(file).unwrap());
             world.put(first, Some(&contents[1]));
             world.put(second, Some(&contents[0]));
-            examine(world, &[first, second], "swapped").await;
+            let report = examine(world, &[first, second], "swapped").await;
+            restore(world, &report, &[first, second], "swapped").await;
             world.put(first, Some(&contents[0]));
             world.put(second, Some(&contents[1]));
             tried += 1;
@@ -97,9 +104,13 @@ async fn swaps(world: &World) -> usize {
     tried
 }
 
-async fn examine(world: &World, damaged: &[&Path], what: &str) {
-    let context =
-        || format!("{} {what}", damaged.iter().map(|path| world.name(path)).collect::<Vec<_>>().join(" and "));
+fn context(world: &World, damaged: &[&Path], what: &str) -> String {
+    format!("{} {what}", damaged.iter().map(|path| world.name(path)).collect::<Vec<_>>().join(" and "))
+}
+
+/// Checks, with and without the data.
+async fn examine(world: &World, damaged: &[&Path], what: &str) -> CheckReport {
+    let context = || context(world, damaged, what);
     let checked = tokio::time::timeout(LIMIT, world.check()).await.unwrap_or_else(|_| panic!("hangs: {}", context()));
     let report = checked.unwrap_or_else(|error| panic!("{}: {error}", context()));
     let harm = damaged.iter().map(|path| world.harm(path)).max().unwrap();
@@ -110,7 +121,13 @@ async fn examine(world: &World, damaged: &[&Path], what: &str) {
     }
     let structure = world.check_structure().await.unwrap();
     assert!(harm != Harm::Structure || !structure.is_intact(), "{}: {structure:?}", context());
-    let restored = tokio::time::timeout(LIMIT, world.restore_all(&report)).await;
+    report
+}
+
+/// Restores everything.
+async fn restore(world: &World, report: &CheckReport, damaged: &[&Path], what: &str) {
+    let context = || context(world, damaged, what);
+    let restored = tokio::time::timeout(LIMIT, world.restore_all(report)).await;
     let wrong = restored.unwrap_or_else(|_| panic!("restore hangs: {}", context()));
     assert!(wrong.is_empty(), "{}: {wrong:?} after {report:?}", context());
 }
