@@ -17,12 +17,47 @@
 //! | entry point | what for |
 //! |---|---|
 //! | [`Location`] → [`Backend`] | restic's notation of a place, and the place itself |
-//! | [`Repository`] | open, init, snapshots, reading |
+//! | [`Repository`] | open, init, snapshots, reading, restoring, and what follows |
 //! | [`Backup`], [`Worker`] | writing one snapshot |
-//! | [`Policy`] | which snapshots to keep; [`Repository::forget`] removes the others |
+//! | [`Policy`], [`Repository::forget`], [`Repository::prune`] | what stays, and the space of what does not |
+//! | [`Repository::check`], [`Repository::repair_index`], [`Repository::stats`] | is it whole, and how large |
+//! | [`Repository::diff`], [`Repository::find`] | what changed, and when something was there |
+//! | [`Repository::keys`] | passwords |
 //! | [`Lock`] | restic's lock, held and refreshed |
-//! | [`CheckOptions`], [`CheckReport`] | looking for damage, and whom it hits |
-//! | [`RepairIndexOptions`] | making the index right again from the packs |
+//!
+//! ```
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use repository::{
+//!     BackupOptions, ConnectOptions, Count, FinishOptions, ForgetOptions, InitOptions, Location, NewFile, Password, Policy,
+//!     PruneOptions, PruneProgress, Repository,
+//! };
+//!
+//! # let folder = tempfile::tempdir()?;
+//! # let place = folder.path().join("repository").display().to_string();
+//! let backend = Location::parse(&place)?.connect(&ConnectOptions::default())?;
+//! let password = Password::new("correct horse");
+//! let repository = Repository::open_or_init(backend, &password, InitOptions::default()).await?;
+//!
+//! let backup = repository.backup(BackupOptions::default()).await?;
+//! let mut worker = backup.worker()?;
+//! let modified = "2024-05-01T12:00:00Z".parse()?;
+//! worker.add(NewFile { group: 0, path: "Pod/web.yaml", modified }, b"kind: Pod\n")?;
+//! let saved = backup.finish(FinishOptions::default()).await?;
+//! assert_eq!(saved.counts.files_new, 1);
+//!
+//! let content = repository.read_file(&saved.snapshot, "/tmp/resources/Pod/web.yaml").await?;
+//! assert_eq!(content, b"kind: Pod\n");
+//!
+//! let policy = Policy { daily: Count::Of(7), ..Policy::default() };
+//! let options = ForgetOptions { policy, ..ForgetOptions::default() };
+//! for group in repository.forget(&options, jiff::Timestamp::now()).await? {
+//!     println!("{}: {} removed", group.key, group.remove.len());
+//! }
+//! repository.prune(&PruneOptions::default(), &PruneProgress::default()).await?;
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! **Invariant:** this crate knows nothing of Kubernetes, prints nothing and reads no environment variable.
 
