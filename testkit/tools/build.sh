@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the real programs that tests, demo and benchmarks run, into $STOWAGE_TOOLS (default ~/.cache/stowage/tools):
-# each from its pinned Go module beside this script, Azurite from npm, and cargo-deny from crates.io. A program is built
-# once per pin; to run this again costs nothing. Go's own caches are left as they are: they are shared with whatever else
+# each from its pinned Go module beside this script, Azurite from npm, rustic and cargo-deny from crates.io. A program is
+# built once per pin; to run this again costs nothing. Go's own caches are left as they are: they are shared with whatever else
 # uses Go.
 #
 # Programs in KUBEBUILDER_ASSETS (the ecosystem's convention: etcd, kube-apiserver, kubectl) are linked, not built.
@@ -11,7 +11,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 tools=${STOWAGE_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/stowage/tools}
 every=(kubectl etcd kube-apiserver kube-controller-manager restic restic-0.13 versitygw nats-server rest-server
-  fake-gcs-server azurite cargo-deny)
+  fake-gcs-server azurite rustic-judge cargo-deny)
 built=0 # programs built in this run
 
 say() { echo "make tools: $*" >&2; }
@@ -72,6 +72,12 @@ cargo_deny() {
     rm -rf "$tools/cargo-deny.root" "$tools/cargo-deny.target"
 }
 
+# rustic's library under a small command line of our own.
+rustic_judge() {
+  CARGO_TARGET_DIR=$tools/rustic.target cargo build --release --locked --manifest-path "$here/rustic/Cargo.toml" &&
+    mv "$tools/rustic.target/release/rustic-judge" "$tools/rustic-judge.new" && rm -rf "$tools/rustic.target"
+}
+
 # Azurite, Azure's own emulator of its storage, runs on Node.js; the pin is package-lock.json. Its packages' install scripts
 # are not needed and not run.
 azurite() {
@@ -99,6 +105,8 @@ program() {
     rest-server) go_program rest-server rest-server github.com/restic/rest-server/cmd/rest-server '-s -w' ;;
     fake-gcs-server) go_program fake-gcs-server fake-gcs-server github.com/fsouza/fake-gcs-server '-s -w' ;;
     azurite) once azurite "$(cat "$here"/azurite/package*.json | sha256sum | cut -d' ' -f1)" azurite ;;
+    rustic-judge)
+      once rustic-judge "$(cat "$here"/rustic/Cargo.* "$here"/rustic/src/*.rs | sha256sum | cut -d' ' -f1)" rustic_judge ;;
     cargo-deny) once cargo-deny "$cargo_deny_version" cargo_deny ;;
     *) die "no such program: $1" ;;
   esac

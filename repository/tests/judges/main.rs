@@ -16,6 +16,7 @@ mod prune;
 mod repair_index;
 mod requests;
 mod restic;
+mod rustic;
 mod s3;
 mod stats;
 mod support;
