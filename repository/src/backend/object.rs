@@ -27,6 +27,10 @@ use crate::id::Id;
 /// Pause before a claim that could not be made on a condition is looked at again: longer than a small PUT takes, retries aside.
 const CLAIM_SETTLES: Duration = Duration::from_secs(2);
 
+/// Looks at a `config` that another writer has just written, and the pause between two: three seconds in all.
+const LOOKS_FOR_WINNER_MAX: usize = 30;
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
 /// A repository below a prefix of an object store; see [`Backend`] for what each call guarantees.
 #[derive(Clone, Debug)]
 pub struct ObjectBackend {
@@ -84,6 +88,18 @@ impl ObjectBackend {
         Ok(if winner == content { Put::Stored } else { Put::Exists })
     }
 
+    /// What is there already can be read, or soon: some servers (versitygw) refuse the losers of a race a moment before the winner's
+    /// object can be seen.
+    async fn settled(&self) -> Result<Put, BackendError> {
+        for _ in 0..LOOKS_FOR_WINNER_MAX {
+            match self.get(File::Config).await {
+                Err(e) if e.kind() == FailureKind::NotFound => tokio::time::sleep(LOOK_AGAIN).await,
+                read => return read.map(|_| Put::Exists),
+            }
+        }
+        Ok(Put::Exists)
+    }
+
     fn put_failure(&self, file: File, unwritten: Unwritten) -> BackendError {
         match unwritten {
             Unwritten::Store(source) => self.failure("write", &file.to_string(), source),
@@ -123,7 +139,7 @@ impl Backend for ObjectBackend {
             return self.write(file, content, PutMode::Overwrite).await.map_err(|e| self.put_failure(file, e));
         }
         match self.write(file, content.clone(), PutMode::Create).await {
-            Err(Unwritten::Store(object_store::Error::AlreadyExists { .. })) => Ok(Put::Exists),
+            Err(Unwritten::Store(object_store::Error::AlreadyExists { .. })) => self.settled().await,
             Err(Unwritten::Store(object_store::Error::NotImplemented { .. })) => self.claim(content).await,
             stored => stored.map_err(|e| self.put_failure(file, e)),
         }

@@ -94,7 +94,12 @@ async fn what_is_missing_is_not_found(backend: &dyn Backend) {
 async fn config_is_claimed_once(connect: Connect<'_>) {
     let claims = (0..8u64).map(|writer| {
         let (backend, content) = (connect(), noise(155, 20 + writer));
-        tokio::spawn(async move { (backend.put(File::Config, content.clone()).await.unwrap(), content) })
+        tokio::spawn(async move {
+            let put = backend.put(File::Config, content.clone()).await.unwrap();
+            // Whoever is told that it exists reads it next.
+            assert_eq!(backend.get(File::Config).await.unwrap().len(), 155);
+            (put, content)
+        })
     });
     let claims: Vec<_> = future::join_all(claims).await.into_iter().map(Result::unwrap).collect();
     let winners: Vec<_> = claims.iter().filter(|(put, _)| *put == Put::Stored).collect();
