@@ -131,7 +131,7 @@ fn line(progress: &PruneProgress) -> String {
 /// What a prune did, for people.
 pub(crate) fn text(summary: &PruneSummary, dry_run: bool) -> String {
     let gone = summary.packs_unused + summary.packs_repacked + summary.packs_unindexed;
-    if gone + summary.index_files_replaced == 0 {
+    if gone == 0 {
         return format!("Nothing to remove: {} in {}\n", bytes_after(summary), packs(summary.packs_before));
     }
     let freed = summary.bytes_before.saturating_sub(summary.bytes_after);

@@ -55,6 +55,18 @@ impl Repository {
     /// snapshot needs what is not there, [`Error::Damaged`] when an index or a snapshot cannot be read or a blob is not what it must
     /// be: nothing was removed then; [`Error::LockLost`]; storage errors. After any error all snapshots are as readable as before, and
     /// another prune finishes what this one began.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(repository: repository::Repository) -> Result<(), repository::Error> {
+    /// use repository::{MaxUnused, PruneOptions, PruneProgress};
+    ///
+    /// let options = PruneOptions { max_unused: MaxUnused::Percent(10.), ..PruneOptions::default() };
+    /// let pruned = repository.prune(&options, &PruneProgress::default()).await?;
+    /// println!("{} bytes remain of {}", pruned.bytes_after, pruned.bytes_before);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn prune(&self, options: &PruneOptions, progress: &PruneProgress) -> Result<PruneSummary, Error> {
         let lock = match options.dry_run {
             true => self.lock_shared_within(options.lock_wait).await?,

@@ -243,8 +243,8 @@ fn list_folder(folder: &Path, files: &mut Vec<Listed>) -> io::Result<()> {
 
 fn delete(root: &Path, file: File) -> io::Result<()> {
     match fs::remove_file(path_of(root, file)) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-        _ => {}
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        removed => removed?,
     }
     match file {
         // A snapshot or an index that a power cut brings back would name packs that were deleted after it.

@@ -28,6 +28,12 @@ const SMALL_PERCENT_WHEN_ASKED: u64 = 80;
 /// So many small packs are worth copying together.
 const SMALL_PACKS_MIN: usize = 10;
 
+/// An index file with so many blobs is left alone as long as nothing of it changes.
+const FULL_INDEX_BLOBS: usize = 40_000;
+
+/// So many small index files are worth replacing by one even when nothing else changes.
+const SMALL_INDEX_FILES_MIN: usize = 10;
+
 /// What becomes of a pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
@@ -238,13 +244,15 @@ fn candidates(contents: &[Content], kept: impl Iterator<Item = usize>, is_small:
 /// Which index files are replaced: those that name a pack that goes or that another one names too, those with packs that rustic
 /// marked, and all that are not full when there are several.
 pub(super) fn replaced_files(inventory: &Inventory, plan: &Plan) -> Vec<bool> {
+    let mut replaced = vec![false; inventory.files.len()];
     let mut named = vec![false; inventory.packs.len()];
-    let files = inventory.files.iter().map(|file| {
-        let twice = file.packs.iter().filter(|pack| std::mem::replace(&mut named[**pack as usize], true)).count() > 0;
-        let goes = file.packs.iter().any(|pack| plan.fates[*pack as usize] != Fate::Keep);
-        twice || goes || file.has_marked || file.packs.is_empty()
-    });
-    let mut replaced: Vec<bool> = files.collect();
+    for (replaced, file) in replaced.iter_mut().zip(&inventory.files) {
+        *replaced = file.has_marked || file.packs.is_empty();
+        for pack in &file.packs {
+            let was_named = std::mem::replace(&mut named[*pack as usize], true);
+            *replaced |= was_named || plan.fates[*pack as usize] != Fate::Keep;
+        }
+    }
     let not_full = |at: &usize| !replaced[*at] && inventory.files[*at].blobs < FULL_INDEX_BLOBS;
     let small: Vec<usize> = (0..replaced.len()).filter(not_full).collect();
     let writes = replaced.contains(&true) || plan.fates.contains(&Fate::Repack);
@@ -253,12 +261,6 @@ pub(super) fn replaced_files(inventory: &Inventory, plan: &Plan) -> Vec<bool> {
     }
     replaced
 }
-
-/// An index file with so many blobs is left alone as long as nothing of it changes.
-const FULL_INDEX_BLOBS: usize = 40_000;
-
-/// So many small index files are worth replacing by one even when nothing else changes.
-const SMALL_INDEX_FILES_MIN: usize = 10;
 
 #[cfg(test)]
 mod tests {

@@ -176,6 +176,23 @@ async fn we_use_and_prune_what_restic_wrote_and_pruned() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_lay_plain_is_compressed_where_it_is_copied_after_an_upgrade_to_format_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("ours");
+    let restic = Restic::new(NEW_RESTIC, place.display());
+    let kept = history(&place, "/r", &restic, Version::V1).await;
+    restic.run(&["migrate", "upgrade_repo_v2"]);
+    let repository = open(&place).await;
+    assert_eq!(repository.version(), Version::V2);
+    let thorough = PruneOptions { max_unused: MaxUnused::Bytes(0), ..PruneOptions::default() };
+    let summary = prune(&repository, &thorough).await.unwrap();
+    let after = pack_bytes(&place);
+    assert!(after + after / 20 < summary.bytes_after, "{after} bytes instead of those of {summary:?}");
+    assert_whole(&place, "/r", &restic, &kept).await;
+    finds_nothing_to_do(&restic);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_remains_when_nothing_is_kept() {
     let place = tempfile::tempdir().unwrap();
     let repository = new_repository(place.path(), Version::V2).await;

@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! cargo run --release -p repository --example store -- bench [--objects 300000] [--rounds 3] [--folder DIR]
+//! cargo run --release -p repository --example store -- maintain [--objects 300000] [--rounds 3] [--folder DIR] [--only prune]
 //! ```
 //!
 //! 1. Each round makes two new repositories and backs up three times: everything new; all the same; one object in a hundred changed.
 //! 2. restic reads the manifests from a folder, as it does behind Stash. Before each backup all of them get a new time, because Stash
 //!    writes them anew each time. Ours reads the same manifests from one file, and hands them over as they come.
-//! 3. CPU is user + system time of the child. What deriving the key from the password takes is the same for both and shown apart.
+//! 3. `maintain` measures what is done to a repository afterwards; see `maintain.rs`.
+//! 4. CPU is user + system time of the child. What deriving the key from the password takes is the same for both and shown apart.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,6 +17,8 @@
     reason = "a measurement: it prints, and stops where something is wrong"
 )]
 #![allow(clippy::cast_possible_truncation, reason = "the sizes of this program's own files")]
+
+mod maintain;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -48,7 +52,14 @@ fn main() {
         at.and_then(|at| arguments.get(at + 1)).map_or(default, String::as_str).to_owned()
     };
     match arguments.first().map(String::as_str) {
-        Some("ours") => ours(Path::new(&arguments[1]), Path::new(&arguments[2]), arguments[3] == "changed"),
+        Some("ours") => ours(Path::new(&arguments[1]), Path::new(&arguments[2]), arguments[3].parse().unwrap()),
+        Some("maintained") => maintain::ours(&arguments[1], Path::new(&arguments[2]), arguments.get(3)),
+        Some("maintain") => maintain::bench(
+            option("--objects", "300000").parse().unwrap(),
+            option("--rounds", "3").parse().unwrap(),
+            Path::new(&option("--folder", &std::env::temp_dir().display().to_string())),
+            &option("--only", ""),
+        ),
         Some("corpus") => {
             let bytes = generate(option("--objects", "300000").parse().unwrap(), Path::new(&arguments[1]), None);
             println!("{bytes} bytes");
@@ -60,7 +71,9 @@ fn main() {
         ),
         _ => println!(
             "usage: store bench [--objects N] [--rounds N] [--folder DIR]\n       \
-             store corpus FILE [--objects N]\n       store ours REPOSITORY FILE same|changed"
+             store maintain [--objects N] [--rounds N] [--folder DIR] [--only OPERATION]\n       \
+             store corpus FILE [--objects N]\n       store ours REPOSITORY FILE ONE_CHANGED_IN\n       \
+             store maintained OPERATION REPOSITORY [FOLDER]"
         ),
     }
 }
@@ -85,8 +98,8 @@ fn peak_mib(process: &str) -> f64 {
     line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<f64>().ok()).unwrap_or(0.) / 1024.
 }
 
-/// The child: one backup of all manifests of `corpus`. Prints the CPU seconds of opening, its own peak memory, and the counts.
-fn ours(place: &Path, corpus: &Path, changed: bool) {
+/// The child: one backup of all manifests of `corpus`, of which one in so many has changed (0: none). Prints the CPU seconds of opening, its own peak memory, and the counts.
+fn ours(place: &Path, corpus: &Path, one_changed_in: usize) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build().unwrap();
     let handle = runtime.handle().clone();
     runtime.block_on(async move {
@@ -105,7 +118,7 @@ fn ours(place: &Path, corpus: &Path, changed: bool) {
                     let (input, _guard) = (&input, handle.enter());
                     scope.spawn(move || {
                         let mut batch = Vec::new();
-                        while input.lock().unwrap().take(&mut batch, changed) {
+                        while input.lock().unwrap().take(&mut batch, one_changed_in) {
                             for (path, content, modified) in &batch {
                                 worker.add(NewFile { group: 0, path, modified: *modified }, content).unwrap();
                             }
@@ -138,7 +151,7 @@ impl Corpus {
     }
 
     /// The next batch, into buffers that are used again; false at the end.
-    fn take(&mut self, batch: &mut Vec<(String, Vec<u8>, Timestamp)>, changed: bool) -> bool {
+    fn take(&mut self, batch: &mut Vec<(String, Vec<u8>, Timestamp)>, one_changed_in: usize) -> bool {
         batch.resize_with(BATCH, || (String::new(), Vec::new(), Timestamp::UNIX_EPOCH));
         for at in 0..BATCH {
             let Some(bytes) = self.number() else {
@@ -153,7 +166,7 @@ impl Corpus {
             content.clear();
             content.shrink_to(BUFFER_BYTES_KEPT);
             self.input.by_ref().take(bytes as u64).read_to_end(content).unwrap();
-            if changed && self.next.is_multiple_of(100) {
+            if one_changed_in != 0 && self.next.is_multiple_of(one_changed_in) {
                 content.extend_from_slice(CHANGE);
             }
             self.next += 1;
@@ -297,7 +310,7 @@ fn bench(objects: usize, rounds: usize, folder: &Path) {
         for (run, name) in RUNS.iter().enumerate() {
             rewrite(objects, &source, (run == 2).then_some(true));
             let mut ours = Command::new(std::env::current_exe().unwrap());
-            ours.arg("ours").arg(&ours_at).arg(&corpus).arg(if run == 2 { "changed" } else { "same" });
+            ours.arg("ours").arg(&ours_at).arg(&corpus).arg(if run == 2 { "100" } else { "0" });
             let restic = restic_command(&restic_at, &["backup", "--host", "host-0", source.to_str().unwrap()]);
             for (who, command) in [("ours", ours), ("restic", restic)] {
                 let cost = measure(command);
