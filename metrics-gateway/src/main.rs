@@ -1,0 +1,3 @@
+//! `metrics-gateway`: see the library's head.
+
+fn main() {}
