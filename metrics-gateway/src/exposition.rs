@@ -17,7 +17,7 @@ mod cursor;
 mod open_metrics;
 pub(crate) mod protobuf;
 mod text;
-mod wire;
+pub(crate) mod wire;
 pub(crate) mod write;
 
 use crate::{family::Family, limits::Limits};

@@ -7,7 +7,7 @@
 //! 3. `instance=""` is what every series gets that has no instance. A key that says so is the key without it; to Pushgateway
 //!    they are two groups whose series collide, and from then on no scrape succeeds.
 
-use std::{collections::BTreeMap, fmt};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use base64::{
     Engine as _,
@@ -17,7 +17,7 @@ use base64::{
 
 use crate::{
     family::Label,
-    name::{NameScheme, RESERVED_PREFIX, unescape_values},
+    name::{Escaping, NameScheme, RESERVED_PREFIX, unescape_values},
 };
 
 /// Behind a label's name: its value is base64.
@@ -30,6 +30,7 @@ pub(crate) const INSTANCE: &str = "instance";
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &URL_SAFE,
     GeneralPurposeConfig::new()
+        .with_encode_padding(false)
         .with_decode_padding_mode(DecodePaddingMode::RequireNone)
         .with_decode_allow_trailing_bits(true),
 );
@@ -99,6 +100,22 @@ impl Grouping {
     /// The value of a label of the key.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.labels.iter().find(|label| &*label.name == name).map(|label| &*label.value)
+    }
+
+    /// A path that names the group, as [`Grouping::of_path`] reads it; every value in base64, so that it can hold anything.
+    pub(crate) fn path(&self, scheme: NameScheme) -> String {
+        let segment = |label: &Label| {
+            let name = match scheme {
+                NameScheme::Legacy => Cow::Borrowed(&*label.name),
+                NameScheme::Utf8 => Escaping::Values.escape(&label.name),
+            };
+            // Without a value there would be an empty segment; the padding stands for it.
+            let value = if label.value.is_empty() { "=".to_owned() } else { BASE64.encode(&*label.value) };
+            format!("{name}{BASE64_SUFFIX}/{value}")
+        };
+        let job = self.labels.iter().filter(|label| &*label.name == JOB);
+        let others = self.labels.iter().filter(|label| &*label.name != JOB);
+        job.chain(others).map(segment).collect::<Vec<_>>().join("/")
     }
 
     /// The key without the labels that `drop` names.
@@ -178,6 +195,15 @@ mod tests {
         assert!(matches!(group("job/a/b"), Err(GroupingError::Odd(_))));
         for name in ["1a", "a-b", "__x", "ü", "@base64"] {
             assert!(matches!(group(&format!("job/a/{name}/v")), Err(GroupingError::LabelName(_))), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_path_of_a_group_names_it() {
+        for scheme in [NameScheme::Legacy, NameScheme::Utf8] {
+            let labels = [("job", "a/b"), ("empty", ""), ("U__x", "ü"), ("instance", "i")];
+            let grouping = Grouping::new(labels.map(|(name, value)| (name.to_owned(), value.to_owned())));
+            assert_eq!(Grouping::of_path(&grouping.path(scheme), scheme), Ok(grouping));
         }
     }
 

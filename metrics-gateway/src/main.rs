@@ -1,3 +1,7 @@
 //! `metrics-gateway`: see the library's head.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    metrics_gateway::run()
+}

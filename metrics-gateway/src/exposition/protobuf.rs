@@ -7,8 +7,8 @@
 mod decode;
 mod encode;
 
-pub(crate) use decode::{metrics, parse};
-pub(crate) use encode::{family_header, put_family, put_metric};
+pub(crate) use decode::{family, metrics, parse};
+pub(crate) use encode::{family_header, put_metric};
 
 #[cfg(test)]
 mod tests {
@@ -78,6 +78,13 @@ mod tests {
             ),
             family(Kind::Histogram, vec![Value::Histogram(Box::new(histogram)), Value::Histogram(Box::new(floats))]),
         ]
+    }
+
+    fn put_family(out: &mut Vec<u8>, family: &Family) {
+        let mut message = family_header(&family.name, family.kind, family.help.as_deref(), family.unit.as_deref());
+        family.metrics.iter().for_each(|metric| put_metric(&mut message, metric));
+        super::super::wire::put_varint(out, message.len() as u64);
+        out.extend_from_slice(&message);
     }
 
     fn encoded(families: &[Family]) -> Vec<u8> {

@@ -240,14 +240,15 @@ mod tests {
         let limits = Limits {
             series_per_push: 3,
             labels_per_series: 2,
-            label_bytes: 4,
+            label_bytes: 8,
             buckets_per_series: 1,
             ..Limits::default()
         };
         let read = |text: &str| parse(text.as_bytes(), &limits);
         assert_eq!(read("a 1\na 1\na 1\nb 1\n"), Err(ParseError::TooManySeries(3)));
         assert_eq!(read("# HELP a x\n# HELP b x\n# HELP c x\n# HELP d x\n"), Err(ParseError::TooManySeries(3)));
-        for text in ["a{a=\"\",b=\"\",c=\"\"} 1\n", "abcde 1\n", "a{b=\"abcde\"} 1\n", "a{abcde=\"\"} 1\n"] {
+        for text in ["a{a=\"\",b=\"\",c=\"\"} 1\n", "abcdefghi 1\n", "a{b=\"abcdefghi\"} 1\n", "a{abcdefghi=\"\"} 1\n"]
+        {
             assert!(matches!(read(text), Err(ParseError::Line { line: 1, .. })), "{text}");
         }
         let buckets = "# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"2\"} 1\n";

@@ -1,17 +1,17 @@
 //! Protobuf on the wire: <https://protobuf.dev/programming-guides/encoding/>. Only what metrics need, without copying.
 
 /// What is wrong with the bytes.
-pub(super) type Problem = &'static str;
+pub(crate) type Problem = &'static str;
 
 /// Reads the fields of one message.
 #[derive(Debug, Clone)]
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     rest: &'a [u8],
 }
 
 /// The value of one field.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Wire<'a> {
+pub(crate) enum Wire<'a> {
     Varint(u64),
     Fixed64(u64),
     Fixed32(u32),
@@ -19,11 +19,11 @@ pub(super) enum Wire<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
 
-    pub(super) fn left(&self) -> usize {
+    pub(crate) fn left(&self) -> usize {
         self.rest.len()
     }
 
@@ -34,7 +34,7 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    pub(super) fn varint(&mut self) -> Result<u64, Problem> {
+    pub(crate) fn varint(&mut self) -> Result<u64, Problem> {
         let mut value = 0_u64;
         for shift in (0..64).step_by(7) {
             let byte = self.take(1)?[0];
@@ -51,13 +51,13 @@ impl<'a> Reader<'a> {
     }
 
     /// A message behind its length.
-    pub(super) fn delimited(&mut self) -> Result<&'a [u8], Problem> {
+    pub(crate) fn delimited(&mut self) -> Result<&'a [u8], Problem> {
         let length = self.varint()?;
         self.take(length)
     }
 
     /// The next field's number and value; nothing at the end.
-    pub(super) fn field(&mut self) -> Result<Option<(u32, Wire<'a>)>, Problem> {
+    pub(crate) fn field(&mut self) -> Result<Option<(u32, Wire<'a>)>, Problem> {
         if self.rest.is_empty() {
             return Ok(None);
         }
@@ -75,24 +75,24 @@ impl<'a> Reader<'a> {
 }
 
 impl<'a> Wire<'a> {
-    pub(super) fn bytes(self) -> Result<&'a [u8], Problem> {
+    pub(crate) fn bytes(self) -> Result<&'a [u8], Problem> {
         if let Self::Bytes(bytes) = self { Ok(bytes) } else { Err("a field of the wrong type") }
     }
 
-    pub(super) fn text(self) -> Result<&'a str, Problem> {
+    pub(crate) fn text(self) -> Result<&'a str, Problem> {
         std::str::from_utf8(self.bytes()?).map_err(|_| "invalid UTF-8")
     }
 
-    pub(super) fn double(self) -> Result<f64, Problem> {
+    pub(crate) fn double(self) -> Result<f64, Problem> {
         if let Self::Fixed64(bits) = self { Ok(f64::from_bits(bits)) } else { Err("a field of the wrong type") }
     }
 
-    pub(super) fn varint(self) -> Result<u64, Problem> {
+    pub(crate) fn varint(self) -> Result<u64, Problem> {
         if let Self::Varint(value) = self { Ok(value) } else { Err("a field of the wrong type") }
     }
 
     /// The numbers of a repeated field, packed or single; `push` may refuse one.
-    pub(super) fn varints(self, mut push: impl FnMut(u64) -> Result<(), Problem>) -> Result<(), Problem> {
+    pub(crate) fn varints(self, mut push: impl FnMut(u64) -> Result<(), Problem>) -> Result<(), Problem> {
         match self {
             Self::Varint(value) => push(value),
             Self::Bytes(bytes) => {
@@ -107,7 +107,7 @@ impl<'a> Wire<'a> {
     }
 
     /// As [`Wire::varints`], for doubles.
-    pub(super) fn doubles(self, mut push: impl FnMut(f64) -> Result<(), Problem>) -> Result<(), Problem> {
+    pub(crate) fn doubles(self, mut push: impl FnMut(f64) -> Result<(), Problem>) -> Result<(), Problem> {
         match self {
             Self::Fixed64(bits) => push(f64::from_bits(bits)),
             Self::Bytes(bytes) => {
@@ -123,7 +123,7 @@ impl<'a> Wire<'a> {
 }
 
 /// A signed number in zigzag form.
-pub(super) fn zigzag(value: u64) -> i64 {
+pub(crate) fn zigzag(value: u64) -> i64 {
     (value >> 1).cast_signed() ^ -(value & 1).cast_signed()
 }
 
@@ -131,7 +131,7 @@ fn unzigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)).cast_unsigned()
 }
 
-pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value.to_le_bytes()[0] | 0x80);
         value >>= 7;
@@ -139,28 +139,28 @@ pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value.to_le_bytes()[0]);
 }
 
-pub(super) fn put_number(out: &mut Vec<u8>, field: u32, value: u64) {
+pub(crate) fn put_number(out: &mut Vec<u8>, field: u32, value: u64) {
     put_varint(out, u64::from(field) << 3);
     put_varint(out, value);
 }
 
-pub(super) fn put_signed(out: &mut Vec<u8>, field: u32, value: i64) {
+pub(crate) fn put_signed(out: &mut Vec<u8>, field: u32, value: i64) {
     put_number(out, field, unzigzag(value));
 }
 
-pub(super) fn put_double(out: &mut Vec<u8>, field: u32, value: f64) {
+pub(crate) fn put_double(out: &mut Vec<u8>, field: u32, value: f64) {
     put_varint(out, u64::from(field) << 3 | 1);
     out.extend_from_slice(&value.to_le_bytes());
 }
 
-pub(super) fn put_bytes(out: &mut Vec<u8>, field: u32, bytes: &[u8]) {
+pub(crate) fn put_bytes(out: &mut Vec<u8>, field: u32, bytes: &[u8]) {
     put_varint(out, u64::from(field) << 3 | 2);
     put_varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
 
 /// Writes a message of unknown length: behind it, then moved by the few bytes of its length.
-pub(super) fn put_message(out: &mut Vec<u8>, field: u32, write: impl FnOnce(&mut Vec<u8>)) {
+pub(crate) fn put_message(out: &mut Vec<u8>, field: u32, write: impl FnOnce(&mut Vec<u8>)) {
     put_varint(out, u64::from(field) << 3 | 2);
     let start = out.len();
     write(out);

@@ -38,19 +38,32 @@ pub(crate) fn parse(body: &[u8], limits: &Limits) -> Result<Vec<Family>, ParseEr
     Ok(families)
 }
 
-/// The series of a family message without its length.
+/// No limits: for bytes that were written here.
+const NO_LIMITS: Limits = Limits {
+    body_bytes: usize::MAX,
+    decoded_bytes: usize::MAX,
+    series_per_push: usize::MAX,
+    labels_per_series: usize::MAX,
+    label_bytes: usize::MAX,
+    buckets_per_series: usize::MAX,
+    groups: usize::MAX,
+    series: usize::MAX,
+};
+
+/// A family message without its length, whatever its size.
+///
+/// # Errors
+/// What is wrong with the bytes.
+pub(crate) fn family(message: &[u8]) -> Result<Family, Problem> {
+    Decoder { limits: &NO_LIMITS, series: 0 }.family(message)
+}
+
+/// The series of a family message, whatever else is in it.
 ///
 /// # Errors
 /// What is wrong with the bytes.
 pub(crate) fn metrics(message: &[u8]) -> Result<Vec<Metric>, Problem> {
-    let limits = Limits {
-        series_per_push: usize::MAX,
-        labels_per_series: usize::MAX,
-        label_bytes: usize::MAX,
-        buckets_per_series: usize::MAX,
-        ..Limits::default()
-    };
-    let decoder = Decoder { limits: &limits, series: 0 };
+    let decoder = Decoder { limits: &NO_LIMITS, series: 0 };
     let (mut reader, mut metrics) = (Reader::new(message), Vec::new());
     while let Some((number, wire)) = reader.field()? {
         if number == 4 {

@@ -1,17 +1,7 @@
 //! The model to protobuf bytes.
 
-use super::super::wire::{put_bytes, put_double, put_message, put_number, put_signed, put_varint};
-use crate::family::{
-    Buckets, Count, Counter, Exemplar, Family, Histogram, Kind, Label, Metric, Native, Stamp, Summary, Value,
-};
-
-/// Appends a family message behind its length.
-pub(crate) fn put_family(out: &mut Vec<u8>, family: &Family) {
-    let mut message = family_header(&family.name, family.kind, family.help.as_deref(), family.unit.as_deref());
-    family.metrics.iter().for_each(|metric| put_metric(&mut message, metric));
-    put_varint(out, message.len() as u64);
-    out.extend_from_slice(&message);
-}
+use super::super::wire::{put_bytes, put_double, put_message, put_number, put_signed};
+use crate::family::{Buckets, Count, Counter, Exemplar, Histogram, Kind, Label, Metric, Native, Stamp, Summary, Value};
 
 /// A family message without its series: these may be appended, from whatever group they come.
 pub(crate) fn family_header(name: &str, kind: Kind, help: Option<&str>, unit: Option<&str>) -> Vec<u8> {
