@@ -68,3 +68,16 @@ pub fn parse(body: &[u8], format: PushFormat, limits: &Limits) -> Result<Vec<Fam
         PushFormat::Protobuf => protobuf::parse(body, limits),
     }
 }
+
+/// The families as length-delimited `io.prometheus.client.MetricFamily` messages, the body of a push in [`PushFormat::Protobuf`].
+pub fn encode_protobuf(families: &[Family]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for family in families {
+        let mut message =
+            protobuf::family_header(&family.name, family.kind, family.help.as_deref(), family.unit.as_deref());
+        family.metrics.iter().for_each(|metric| protobuf::put_metric(&mut message, metric));
+        wire::put_varint(&mut body, message.len() as u64);
+        body.extend_from_slice(&message);
+    }
+    body
+}

@@ -38,7 +38,7 @@ mod web;
 pub use aggregate::{GaugeFold, RuleConfig, RuleError};
 pub use args::{Cli, run};
 pub use config::{Config, ConfigError, duration};
-pub use exposition::{ParseError, PushFormat, parse};
+pub use exposition::{ParseError, PushFormat, encode_protobuf, parse};
 pub use family::{
     Bucket, Buckets, Count, Counter, Exemplar, Family, Histogram, Kind, Label, Metric, Native, Stamp, Summary, Value,
 };

@@ -11,7 +11,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 tools=${STOWAGE_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/stowage/tools}
 every=(kubectl etcd kube-apiserver kube-controller-manager restic restic-0.13 versitygw nats-server rest-server
-  fake-gcs-server azurite rustic-judge cargo-deny)
+  fake-gcs-server azurite rustic-judge pushgateway promtool prometheus cargo-deny)
 built=0 # programs built in this run
 
 say() { echo "make tools: $*" >&2; }
@@ -107,6 +107,8 @@ program() {
     azurite) once azurite "$(cat "$here"/azurite/package*.json | sha256sum | cut -d' ' -f1)" azurite ;;
     rustic-judge)
       once rustic-judge "$(cat "$here"/rustic/Cargo.* "$here"/rustic/src/*.rs | sha256sum | cut -d' ' -f1)" rustic_judge ;;
+    pushgateway) go_program pushgateway pushgateway github.com/prometheus/pushgateway '-s -w' ;;
+    promtool | prometheus) go_program "$1" prometheus "github.com/prometheus/prometheus/cmd/$1" '-s -w' ;;
     cargo-deny) once cargo-deny "$cargo_deny_version" cargo_deny ;;
     *) die "no such program: $1" ;;
   esac

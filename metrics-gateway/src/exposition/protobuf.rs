@@ -14,7 +14,7 @@ pub(crate) use encode::{family_header, put_metric};
 mod tests {
     use super::*;
     use crate::{
-        exposition::ParseError,
+        exposition::{ParseError, encode_protobuf},
         family::{
             Bucket, Buckets, Count, Counter, Exemplar, Family, Histogram, Kind, Label, Metric, Native, Stamp, Summary,
             Value,
@@ -80,27 +80,14 @@ mod tests {
         ]
     }
 
-    fn put_family(out: &mut Vec<u8>, family: &Family) {
-        let mut message = family_header(&family.name, family.kind, family.help.as_deref(), family.unit.as_deref());
-        family.metrics.iter().for_each(|metric| put_metric(&mut message, metric));
-        super::super::wire::put_varint(out, message.len() as u64);
-        out.extend_from_slice(&message);
-    }
-
-    fn encoded(families: &[Family]) -> Vec<u8> {
-        let mut out = Vec::new();
-        families.iter().for_each(|family| put_family(&mut out, family));
-        out
-    }
-
     #[test]
     fn everything_comes_back() {
-        assert_eq!(parse(&encoded(&full()), &Limits::default()).unwrap(), full());
+        assert_eq!(parse(&encode_protobuf(&full()), &Limits::default()).unwrap(), full());
     }
 
     #[test]
     fn every_cut_and_every_flipped_byte_ends_without_a_panic() {
-        let bytes = encoded(&full());
+        let bytes = encode_protobuf(&full());
         for at in 0..bytes.len() {
             let _ = parse(&bytes[..at], &Limits::default());
             for flip in [0x01, 0x80, 0xff] {
@@ -126,9 +113,9 @@ mod tests {
         let gauge =
             |name: &str, value| Family { name: name.to_owned(), ..family(Kind::Gauge, vec![Value::Gauge(value)]) };
         let families =
-            parse(&encoded(&[gauge("a", 1.0), gauge("b", 2.0), gauge("a", 3.0)]), &Limits::default()).unwrap();
+            parse(&encode_protobuf(&[gauge("a", 1.0), gauge("b", 2.0), gauge("a", 3.0)]), &Limits::default()).unwrap();
         assert_eq!((families.len(), families[0].metrics.len()), (2, 2));
         let counter = Family { name: "a".to_owned(), ..full()[0].clone() };
-        assert!(parse(&encoded(&[gauge("a", 1.0), counter]), &Limits::default()).is_err());
+        assert!(parse(&encode_protobuf(&[gauge("a", 1.0), counter]), &Limits::default()).is_err());
     }
 }

@@ -14,7 +14,7 @@ pub(crate) struct Reader<'a> {
 pub(crate) enum Wire<'a> {
     Varint(u64),
     Fixed64(u64),
-    Fixed32(u32),
+    Fixed32,
     Bytes(&'a [u8]),
 }
 
@@ -67,7 +67,7 @@ impl<'a> Reader<'a> {
             0 => Wire::Varint(self.varint()?),
             1 => Wire::Fixed64(u64::from_le_bytes(*self.take(8)?.first_chunk().ok_or("a short field")?)),
             2 => Wire::Bytes(self.delimited()?),
-            5 => Wire::Fixed32(u32::from_le_bytes(*self.take(4)?.first_chunk().ok_or("a short field")?)),
+            5 => self.take(4).map(|_| Wire::Fixed32)?,
             _ => return Err("a wrong wire type"),
         };
         Ok(Some((number, value)))

@@ -1,0 +1,24 @@
+//! The gateway as its users see it: a program that is pushed to and scraped, beside Pushgateway, Prometheus and promtool.
+
+#![expect(clippy::unwrap_used, reason = "what helps a test fails like a test")]
+
+#[path = "gateway/aggregation.rs"]
+mod aggregation;
+#[path = "gateway/clients.rs"]
+mod clients;
+#[path = "gateway/differential.rs"]
+mod differential;
+#[path = "gateway/generate.rs"]
+mod generate;
+#[path = "gateway/hostile.rs"]
+mod hostile;
+#[path = "gateway/page.rs"]
+mod page;
+#[path = "gateway/protection.rs"]
+mod protection;
+#[path = "gateway/readers.rs"]
+mod readers;
+#[path = "gateway/support.rs"]
+mod support;
+#[path = "gateway/survival.rs"]
+mod survival;
