@@ -71,7 +71,7 @@ struct WebArgs {
 struct StoreArgs {
     /// File with rules for time to live and aggregation (docs/gateway.md)
     #[arg(long = "config.file", value_name = "FILE")]
-    config_file: Option<PathBuf>,
+    rules_file: Option<PathBuf>,
     /// Folder that keeps the metrics [default: memory only]
     #[arg(long = "persistence.folder", value_name = "FOLDER")]
     persistence_folder: Option<PathBuf>,
@@ -207,7 +207,7 @@ impl Cli {
 
 impl StoreArgs {
     fn options(self, limits: Limits) -> Result<Options, RunError> {
-        let config = self.config_file.as_deref().map(read_config).transpose()?.unwrap_or_default();
+        let config = self.rules_file.as_deref().map(read_config).transpose()?.unwrap_or_default();
         let beside = |file: PathBuf| {
             let mut folder = file.into_os_string();
             folder.push(".journal");

@@ -120,10 +120,18 @@ pub(crate) struct Part {
     pub(crate) grouping: Arc<Grouping>,
     /// What the push replaces; nothing for a part that is only added up.
     pub(crate) mode: Option<Mode>,
+    /// Whether a group that is not there is made; not for one that only feeds others.
+    pub(crate) makes_group: bool,
     /// Families to store as they are; one without series is removed.
     pub(crate) stored: Vec<(Arc<str>, Ready)>,
     /// Families to add to what is there.
     pub(crate) added: Vec<aggregate::Addition>,
+}
+
+impl Part {
+    fn new(grouping: &Arc<Grouping>, mode: Option<Mode>) -> Self {
+        Self { grouping: grouping.clone(), mode, makes_group: true, stored: Vec::new(), added: Vec::new() }
+    }
 }
 
 /// What a push does: to its own group, or by rule to others, or both.
@@ -151,7 +159,7 @@ impl Preparation<'_> {
         mode: Mode,
         families: Vec<Family>,
     ) -> Result<Prepared, (Arc<Grouping>, Inconsistency)> {
-        let mut own = Part { grouping: grouping.clone(), mode: Some(mode), stored: Vec::new(), added: Vec::new() };
+        let mut own = Part::new(grouping, Some(mode));
         let mut others: HashMap<Arc<Grouping>, Part> = HashMap::new();
         for family in families {
             let rule = self.rules.find(grouping, &family.name);
@@ -168,13 +176,13 @@ impl Preparation<'_> {
                 own.stored.push(self.stored(grouping, family).map_err(refuse)?);
                 continue;
             };
-            let new = || Part { grouping: target.clone(), mode: None, stored: Vec::new(), added: Vec::new() };
-            let part = others.entry(target.clone()).or_insert_with(new);
+            let part = others.entry(target.clone()).or_insert_with(|| Part::new(target, None));
             part.added.push(self.added(rule, target, family).map_err(refuse)?);
         }
-        // A group that only feeds others is not one of its own.
-        let feeds_only = !others.is_empty() && own.stored.is_empty();
-        let parts = others.into_values().chain((!feeds_only).then_some(own)).collect();
+        // A group that only feeds others is not one of its own; but if it is there, a PUT still replaces what it has.
+        own.makes_group = others.is_empty() || !own.stored.is_empty();
+        let is_needed = own.makes_group || mode == Mode::Replace;
+        let parts = is_needed.then_some(own).into_iter().chain(others.into_values()).collect();
         Ok(Prepared { parts })
     }
 

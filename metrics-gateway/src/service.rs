@@ -217,7 +217,8 @@ impl Gateway {
     }
 
     async fn apply_push(&self, push: Push, grouping: Arc<Grouping>, now: Timestamp) -> Result<Pushed, PushError> {
-        let failed = push.prepared.parts.first().map_or(grouping, |part| part.grouping.clone());
+        let own = push.prepared.parts.iter().find(|part| part.makes_group);
+        let failed = own.map_or(grouping, |part| part.grouping.clone());
         let has_deadline = push.expires_at.is_some();
         let record = self.journal.as_ref().map(|_| journal::encode_push(&push, now));
         let outcome = {

@@ -105,7 +105,10 @@ impl State {
     }
 
     fn apply_part(&mut self, part: Part, expires_at: Option<Timestamp>, now: Timestamp) {
-        let Part { grouping, mode, stored, added } = part;
+        let Part { grouping, mode, makes_group, stored, added } = part;
+        if !makes_group && !self.groups.contains_key(&grouping) {
+            return;
+        }
         if mode == Some(Mode::Replace) {
             self.remove_unnamed(&grouping, &stored);
         }

@@ -1,7 +1,8 @@
 //! Which format a scrape gets: the Accept header, read as Prometheus' own libraries read it.
 //!
 //! 1. Entries are tried in the order of their quality; the first one that is known wins, and without one it is text 0.0.4.
-//! 2. `escaping=` of any entry on the way says what becomes of names that need quotes; without it they are escaped with underscores.
+//! 2. `escaping=` of any entry on the way says what becomes of names that need quotes. Without it they are escaped with underscores in
+//!    text, and stay as they are in protobuf, which has no quotes to understand.
 
 use crate::name::Escaping;
 
@@ -38,18 +39,17 @@ impl ScrapeFormat {
 
 /// Chooses the format for an Accept header.
 pub(crate) fn negotiate(accept: &str) -> ScrapeFormat {
-    let mut escaping = Escaping::default();
+    let mut asked = None;
     let mut entries: Vec<Entry<'_>> = accept.split(',').map(entry).collect();
     entries.sort_by(|a, b| b.quality.total_cmp(&a.quality));
     for entry in entries.iter().filter(|entry| entry.quality > 0.0) {
-        if let Some(asked) = entry.parameter("escaping").and_then(Escaping::of_word) {
-            escaping = asked;
-        }
+        asked = entry.parameter("escaping").and_then(Escaping::of_word).or(asked);
         if let Some(kind) = kind(entry) {
-            return ScrapeFormat { kind, escaping };
+            let default = if kind == ScrapeKind::Protobuf { Escaping::Allow } else { Escaping::default() };
+            return ScrapeFormat { kind, escaping: asked.unwrap_or(default) };
         }
     }
-    ScrapeFormat { kind: ScrapeKind::Text("0.0.4"), escaping }
+    ScrapeFormat { kind: ScrapeKind::Text("0.0.4"), escaping: asked.unwrap_or_default() }
 }
 
 fn kind(entry: &Entry<'_>) -> Option<ScrapeKind> {

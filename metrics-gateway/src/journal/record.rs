@@ -152,6 +152,9 @@ fn put_part(out: &mut Vec<u8>, part: &Part) {
         Some(Mode::Merge) => put_number(out, 2, 2),
         None => {}
     }
+    if !part.makes_group {
+        put_number(out, 5, 1);
+    }
     part.stored.iter().for_each(|(name, ready)| put_bytes(out, 3, &ready_message(name, ready)));
     for addition in &part.added {
         put_message(out, 4, |out| {
@@ -163,17 +166,18 @@ fn put_part(out: &mut Vec<u8>, part: &Part) {
 
 fn part(bytes: &[u8], hasher: &impl BuildHasher) -> Result<Part, Problem> {
     let mut reader = Reader::new(bytes);
-    let (mut found, mut mode, mut stored, mut added) = (None, None, Vec::new(), Vec::new());
+    let (mut found, mut mode, mut makes_group, mut stored, mut added) = (None, None, true, Vec::new(), Vec::new());
     while let Some((number, wire)) = reader.field()? {
         match number {
             1 => found = Some(grouping(wire.bytes()?)?),
             2 => mode = Some(if wire.varint()? == 1 { Mode::Replace } else { Mode::Merge }),
             3 => stored.push(ready(wire.bytes()?, hasher)?),
             4 => added.push(addition(wire.bytes()?)?),
+            5 => makes_group = wire.varint()? == 0,
             _ => {}
         }
     }
-    Ok(Part { grouping: found.ok_or("a part without its group")?, mode, stored, added })
+    Ok(Part { grouping: found.ok_or("a part without its group")?, mode, makes_group, stored, added })
 }
 
 fn addition(bytes: &[u8]) -> Result<Addition, Problem> {

@@ -24,7 +24,8 @@ pub(crate) enum Refusal {
 impl State {
     /// Checks all parts of a push against the other groups.
     pub(super) fn check(&self, prepared: &Prepared, limits: &Limits) -> Result<(), Refusal> {
-        let new_groups = prepared.parts.iter().filter(|part| !self.groups.contains_key(&part.grouping)).count();
+        let made = prepared.parts.iter().filter(|part| part.makes_group);
+        let new_groups = made.filter(|part| !self.groups.contains_key(&part.grouping)).count();
         if new_groups > 0 && self.groups.len() + new_groups > limits.groups {
             return Err(Refusal::Groups(limits.groups));
         }

@@ -22,6 +22,10 @@ const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 /// Memory of all bodies that are being read, in units of 16 KiB: 256 MiB. Beyond it pushes are answered with 503.
 const MEMORY_UNITS: usize = 16 << 10;
 const UNIT_BYTES: usize = 16 << 10;
+/// Of a body that is too large, so much is read and thrown away before the answer, and for so long: a client that is still sending
+/// when the connection closes does not see the answer.
+const DISCARDED_BYTES_MAX: usize = 32 << 20;
+const DISCARD_TIME_MAX: Duration = Duration::from_secs(5);
 /// Bytes of a part of a scrape.
 const CHUNK_BYTES: usize = 128 << 10;
 /// Parts made ahead of the connection.
@@ -113,6 +117,7 @@ pub(super) async fn read(
 async fn collect(mut body: Incoming, max: usize, memory: &Memory) -> Result<ReadBody, BodyError> {
     let announced = body.size_hint().lower();
     if announced > max as u64 {
+        discard(body).await;
         return Err(too_large(max));
     }
     let (mut bytes, mut held) = (Vec::new(), None);
@@ -120,12 +125,26 @@ async fn collect(mut body: Incoming, max: usize, memory: &Memory) -> Result<Read
         let broken = |error| BodyError::new(StatusCode::BAD_REQUEST, format!("the body cannot be read: {error}"));
         let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
         if bytes.len() + data.len() > max {
+            discard(body).await;
             return Err(too_large(max));
         }
         memory.hold(&mut held, bytes.len() + data.len())?;
         bytes.extend_from_slice(&data);
     }
     Ok(ReadBody { bytes, _held: held })
+}
+
+async fn discard(mut body: Incoming) {
+    let discarding = async {
+        let mut left = DISCARDED_BYTES_MAX;
+        while let Some(Ok(frame)) = body.frame().await {
+            let bytes = frame.data_ref().map_or(0, Bytes::len);
+            let Some(rest) = left.checked_sub(bytes) else { return };
+            left = rest;
+        }
+    };
+    // Whatever is left then is the client's loss.
+    let _ = tokio::time::timeout(DISCARD_TIME_MAX, discarding).await;
 }
 
 fn decoded(

@@ -93,7 +93,10 @@ impl Handler {
             Route::ApiStatus => api::status(self),
             Route::ApiMetrics => api::metrics(self),
             Route::ApiOptions => api::with_headers(text(StatusCode::OK, "")),
-            Route::Wipe if self.options.enable_admin_api => accepted(self.gateway.wipe(now).await),
+            Route::Wipe { is_put: true } if self.options.enable_admin_api => accepted(self.gateway.wipe(now).await),
+            Route::Wipe { .. } if self.options.enable_admin_api => {
+                with_allow(text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed"), "OPTIONS, PUT")
+            }
             Route::Quit if self.options.enable_lifecycle => {
                 self.quit.notify_one();
                 text(StatusCode::OK, "Requesting termination... Goodbye!")
@@ -105,7 +108,7 @@ impl Handler {
                 with_allow(text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed"), allowed)
             }
             Route::Options(allowed) => with_allow(text(StatusCode::OK, ""), allowed),
-            Route::NotFound | Route::Wipe => text(StatusCode::NOT_FOUND, "404 page not found"),
+            Route::NotFound | Route::Wipe { .. } => text(StatusCode::NOT_FOUND, "404 page not found"),
         }
     }
 
@@ -177,7 +180,7 @@ fn handler_name(route: &Route) -> Option<&'static str> {
         Route::ApiStatus => Some("api/v1/status"),
         Route::ApiMetrics => Some("api/v1/metrics"),
         Route::ApiOptions => Some("api/v1/options"),
-        Route::Wipe => Some("wipe"),
+        Route::Wipe { .. } => Some("wipe"),
         _ => None,
     }
 }

@@ -28,7 +28,10 @@ pub(super) enum Route {
     ApiStatus,
     ApiMetrics,
     ApiOptions,
-    Wipe,
+    /// Not there unless the admin API is enabled.
+    Wipe {
+        is_put: bool,
+    },
     Quit,
     /// The path is known, the method is not; the methods that are.
     WrongMethod(&'static str),
@@ -100,7 +103,7 @@ fn api(method: &Method, path: &str) -> Route {
         (_, &Method::OPTIONS) => Route::ApiOptions,
         ("status", _) => only(method, &Method::GET, Route::ApiStatus, GET),
         ("metrics", _) => only(method, &Method::GET, Route::ApiMetrics, GET),
-        ("admin/wipe", &Method::PUT) => Route::Wipe,
+        ("admin/wipe", _) => Route::Wipe { is_put: *method == Method::PUT },
         _ => Route::NotFound,
     }
 }

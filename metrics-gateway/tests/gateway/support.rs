@@ -78,7 +78,13 @@ impl Web {
         Self(Client::builder(TokioExecutor::new()).build_http())
     }
 
-    pub(crate) async fn send(&self, method: &Method, url: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
+    pub(crate) async fn send(
+        &self,
+        method: &Method,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Answer {
         let mut request = Request::builder().method(method).uri(url);
         for (name, value) in headers {
             request = request.header(*name, *value);
