@@ -137,7 +137,7 @@ impl Stamp {
         const RANGE: std::ops::Range<f64> = -62_135_596_800.0..253_402_300_800.0;
         let whole = seconds.floor();
         let nanos = ((seconds - whole) * 1e9).round().min(999_999_999.0);
-        RANGE.contains(&seconds).then(|| Self { seconds: whole as i64, nanos: nanos as i32 })
+        RANGE.contains(&seconds).then_some(Self { seconds: whole as i64, nanos: nanos as i32 })
     }
 }
 

@@ -1,6 +1,6 @@
 //! The gateway as its users see it: a program that is pushed to and scraped, beside Pushgateway, Prometheus and promtool.
 
-#![expect(clippy::unwrap_used, reason = "what helps a test fails like a test")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "what helps a test fails, and tells, like a test")]
 
 #[path = "gateway/aggregation.rs"]
 mod aggregation;
@@ -12,6 +12,8 @@ mod differential;
 mod generate;
 #[path = "gateway/hostile.rs"]
 mod hostile;
+#[path = "gateway/monitoring.rs"]
+mod monitoring;
 #[path = "gateway/page.rs"]
 mod page;
 #[path = "gateway/protection.rs"]

@@ -13,6 +13,9 @@ use crate::{
 /// while it is read), and room for two at a time.
 const MEMORY_MAX: f64 = 700e6;
 
+/// What it is, the status it must get, headers, body.
+type Case = (&'static str, u16, Vec<(&'static str, &'static str)>, Vec<u8>);
+
 #[tokio::test]
 async fn hostile_bodies_get_a_clear_answer_and_bounded_memory() {
     let gateway = Gateway::start(&[]).await;
@@ -21,20 +24,19 @@ async fn hostile_bodies_get_a_clear_answer_and_bounded_memory() {
     let protobuf_type = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
     let mut empty_series = vec![10, 1, b'x'];
     empty_series.extend(std::iter::repeat_n([34, 0], 2_000_000).flatten());
-    let mut bomb = vec![0xbb, 0x89, 0xf4, 0x01];
-    bomb.truncate(0);
-    let (mut length, mut frame) = (empty_series.len(), Vec::new());
+    // The length in front of it, as a varint.
+    let mut bomb = Vec::new();
+    let mut length = empty_series.len();
     while length >= 0x80 {
-        frame.push((length & 0x7f) as u8 | 0x80);
+        bomb.push(length.to_le_bytes()[0] | 0x80);
         length >>= 7;
     }
-    frame.push(length as u8);
-    bomb.extend(frame);
+    bomb.push(length.to_le_bytes()[0]);
     bomb.extend(empty_series);
     let zeros = gzip(&vec![b'\n'; 200 << 20]);
     let zstd_zeros = zstd::encode_all(&vec![b'\n'; 200 << 20][..], 1).unwrap();
     let label = "x".repeat(100_000);
-    let cases: Vec<(&str, u16, Vec<(&str, &str)>, Vec<u8>)> = vec![
+    let cases: Vec<Case> = vec![
         ("a million labels", 413, vec![], format!("a{{{many_labels}}} 1\n").into_bytes()),
         ("half a million labels", 400, vec![], format!("a{{{}}} 1\n", &many_labels[..6_000_000]).into_bytes()),
         ("a gzip bomb", 413, vec![("content-encoding", "gzip")], zeros),

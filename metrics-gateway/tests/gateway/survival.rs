@@ -85,7 +85,7 @@ async fn kills(rounds: usize) {
         {
             let known = known.lock().unwrap();
             let counted = value(&exposition, "pushes_total{instance=\"\",job=\"sum\"} ").unwrap_or(0.0);
-            let (least, most) = (known.increments as f64, (known.increments as usize + known.open.len()) as f64);
+            let (least, most) = (known.increments as f64, (known.increments + known.open.len() as u64) as f64);
             assert!((least..=most).contains(&counted), "round {round}: {counted} is not between {least} and {most}");
             for client in 0..CLIENTS {
                 let acknowledged = known.last.get(&(client + CLIENTS)).copied().unwrap_or(0);
