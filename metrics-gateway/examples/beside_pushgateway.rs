@@ -6,7 +6,11 @@
 //! Pushgateway's consistency check costs time for everything stored. To fill it at all, it is filled with the check switched off,
 //! and then started again on its persistence file with the check, which is its default.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement that ends where it cannot go on, and prints its figures")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a measurement that ends where it cannot go on, and prints its figures"
+)]
 
 use std::{
     fs,
@@ -39,7 +43,8 @@ struct Running {
 async fn start(name: &str, program: std::path::PathBuf, folder: &std::path::Path, arguments: &[&str]) -> Running {
     let port = Box::leak(Box::new(Port::reserve().unwrap()));
     let address = format!("127.0.0.1:{}", port.number());
-    let command = ServerCommand::new(name, program, folder).arg(format!("--web.listen-address={address}")).args(arguments);
+    let command =
+        ServerCommand::new(name, program, folder).arg(format!("--web.listen-address={address}")).args(arguments);
     let mut server = Server::spawn(command).unwrap();
     server.wait_until(Duration::from_secs(120), || async { TcpStream::connect(&address).await.is_ok() }).await.unwrap();
     let pid = pid_of(&address);
@@ -54,7 +59,12 @@ fn pid_of(address: &str) -> u32 {
         let line = String::from_utf8_lossy(&line).into_owned();
         line.contains(&wanted) && !line.starts_with("sh\0")
     };
-    fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).find(is_it).unwrap()
+    fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .find(is_it)
+        .unwrap()
 }
 
 fn resident_mib(pid: u32) -> f64 {
@@ -76,14 +86,18 @@ fn body(round: usize) -> Bytes {
     for family in 0..10 {
         body += &format!("# HELP batch_metric_{family} A metric of a batch job.\n# TYPE batch_metric_{family} gauge\n");
         for series in 0..3 {
-            body += &format!("batch_metric_{family}{{stage=\"stage-{series}\",outcome=\"success\"}} {}.5\n", round * 31 + series);
+            body += &format!(
+                "batch_metric_{family}{{stage=\"stage-{series}\",outcome=\"success\"}} {}.5\n",
+                round * 31 + series
+            );
         }
     }
     body.into()
 }
 
 async fn push(sender: &mut SendRequest<Full<Bytes>>, group: usize, body: Bytes) {
-    let request = Request::put(format!("/metrics/job/batch-{group}/instance/worker-{}", group % 100)).header("host", "x");
+    let request =
+        Request::put(format!("/metrics/job/batch-{group}/instance/worker-{}", group % 100)).header("host", "x");
     let response = sender.send_request(request.body(Full::new(body)).unwrap()).await.unwrap();
     assert!(response.status().is_success(), "{}", response.status());
     response.into_body().collect().await.unwrap();
@@ -144,7 +158,13 @@ async fn storm(address: &str, groups: usize, seconds: usize) -> (Vec<Duration>, 
 
 fn report_storm(name: &str, (latencies, total): &(Vec<Duration>, usize)) {
     let at = |share: f64| latencies[((latencies.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
-    println!("{name}: {} of {total} pushes, p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms", latencies.len(), at(0.5), at(0.99), at(1.0));
+    println!(
+        "{name}: {} of {total} pushes, p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms",
+        latencies.len(),
+        at(0.5),
+        at(0.99),
+        at(1.0)
+    );
 }
 
 async fn scrape(address: &str, encoding: &str) -> (Duration, usize) {
@@ -190,7 +210,8 @@ async fn main() {
     let own = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join("metrics-gateway");
     for fsync in ["interval", "always"] {
         let (name, data) = (format!("gateway, fsync={fsync}"), format!("--persistence.folder={fsync}"));
-        let gateway = start("gateway", own.clone(), folder.path(), &[&data, &format!("--persistence.fsync={fsync}")]).await;
+        let gateway =
+            start("gateway", own.clone(), folder.path(), &[&data, &format!("--persistence.fsync={fsync}")]).await;
         fill(&gateway.address, 100).await;
         let mut few = Vec::new();
         for _ in 0..3 {
@@ -213,6 +234,9 @@ async fn main() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let checked = start("pushgateway", tool("pushgateway"), folder.path(), &file[..1]).await;
-    println!("Pushgateway, checked: a push takes {:.0} ms at {groups} groups", one_by_one(&checked.address, groups, 3).await / 1e3);
+    println!(
+        "Pushgateway, checked: a push takes {:.0} ms at {groups} groups",
+        one_by_one(&checked.address, groups, 3).await / 1e3
+    );
     measure("Pushgateway, checked", &checked, groups, seconds).await;
 }

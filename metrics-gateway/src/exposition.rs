@@ -81,3 +81,77 @@ pub fn encode_protobuf(families: &[Family]) -> Vec<u8> {
     }
     body
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{write::TextFormat, *};
+
+    const SEEDS: [(&str, PushFormat); 2] = [
+        (
+            "# HELP c_total a \\\\ b\\n\n# TYPE c_total counter\nc_total{a=\"x\\\"y\",b=\"\"} 1.5e-7\n# TYPE h histogram\nh_bucket{le=\"1\"} 2\n\
+             h_bucket{le=\"+Inf\"} 3\nh_sum NaN\nh_count 3\n# TYPE s summary\ns{quantile=\"0.5\"} -1\ns_sum 2\ns_count 3\n{\"u.8\",\"l.x\"=\"ü\"} 8 9\n",
+            PushFormat::Text,
+        ),
+        (
+            "# TYPE c counter\n# UNIT c_s s\n# HELP c x\nc_total{a=\"1\"} 5 # {t=\"x\"} 0.5 12.25\nc_created{a=\"1\"} 1.5\n# TYPE h histogram\n\
+             h_bucket{le=\"+Inf\"} 2 # {} 1\nh_sum 3.0\nh_count 2\n# TYPE i info\ni_info{v=\"2\"} 1\n# TYPE e stateset\ne{e=\"on\"} 1\n# EOF\n",
+            PushFormat::OpenMetrics,
+        ),
+    ];
+
+    fn written(families: &[Family]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for family in families {
+            write::header(&mut out, TextFormat::Plain, &family.name, family.kind, family.help.as_deref(), None);
+            family.metrics.iter().for_each(|metric| write::series(&mut out, TextFormat::Plain, &family.name, metric));
+        }
+        out
+    }
+
+    /// Flips, cuts, repeats and exchanges bytes.
+    fn mutated(seed: &[u8], random: &mut impl FnMut(usize) -> usize) -> Vec<u8> {
+        let mut bytes = seed.to_vec();
+        for _ in 0..=random(4) {
+            let (at, other) = (random(bytes.len()), random(bytes.len()));
+            match random(5) {
+                0 => bytes[at] ^= 1 << random(8),
+                1 => bytes[at] = b"\n\"\\{}=, #\xff0eN_:"[random(15)],
+                2 => bytes.truncate(at.max(1)),
+                3 => bytes.extend_from_within(at.min(other)..at.max(other)),
+                _ => bytes.swap(at, other),
+            }
+        }
+        bytes
+    }
+
+    #[test]
+    fn mutated_bodies_never_panic_and_what_is_read_can_be_written_and_read_again() {
+        let mut state = 0x2545_F491_4F6C_DD1D_u64;
+        let mut random = |end: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            usize::try_from(state >> 33).unwrap() % end
+        };
+        let limits = Limits::default();
+        let protobuf = encode_protobuf(&parse(SEEDS[0].0.as_bytes(), PushFormat::Text, &limits).unwrap());
+        let seeds = SEEDS
+            .map(|(text, format)| (text.as_bytes().to_vec(), format))
+            .into_iter()
+            .chain([(protobuf, PushFormat::Protobuf)]);
+        for (seed, format) in seeds {
+            let mut read = 0;
+            for _ in 0..20_000 {
+                let Ok(families) = parse(&mutated(&seed, &mut random), format, &limits) else { continue };
+                read += 1;
+                // Protobuf can say things that have no text; they are refused later.
+                if format == PushFormat::Text {
+                    let first = written(&families);
+                    let again = parse(&first, PushFormat::Text, &limits).unwrap();
+                    assert_eq!(String::from_utf8_lossy(&first), String::from_utf8_lossy(&written(&again)));
+                }
+            }
+            assert!(read > 100, "mutations must not break everything: {read} of {format:?}");
+        }
+    }
+}

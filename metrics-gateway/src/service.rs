@@ -10,7 +10,10 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tokio::sync::Notify;
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    sync::{Notify, Semaphore},
+};
 
 use crate::{
     config::Config,
@@ -30,6 +33,11 @@ use crate::{
 const SNAPSHOT_BYTES: u64 = 64 << 20;
 /// How often the journal's size is looked at.
 const SNAPSHOT_LOOK: Duration = Duration::from_secs(5);
+
+/// Bytes from which on a body takes its turn; smaller ones are read in less than a millisecond.
+const LARGE_BODY_BYTES: usize = 128 << 10;
+/// Large bodies read at the same time.
+const LARGE_BODIES_MAX: usize = 2;
 
 /// Where and how changes are kept.
 #[derive(Debug, Clone)]
@@ -103,6 +111,7 @@ pub struct Gateway {
     options: Options,
     journal: Option<Journal>,
     pub(crate) metrics: OwnMetrics,
+    large_bodies: Semaphore,
     /// Told when a group got a time to live.
     deadline_set: Notify,
     damaged_bytes: u64,
@@ -122,6 +131,7 @@ impl Gateway {
             options,
             journal: None,
             metrics: OwnMetrics::default(),
+            large_bodies: Semaphore::new(LARGE_BODIES_MAX),
             deadline_set: Notify::new(),
             damaged_bytes: 0,
             next_snapshot: Mutex::new(0),
@@ -186,9 +196,20 @@ impl Gateway {
 
     async fn try_push(&self, request: PushRequest<'_>, now: Timestamp) -> Result<Pushed, PushError> {
         self.ensure_writable()?;
-        let families = exposition::parse(request.body, request.format, self.limits())?;
         let grouping = Arc::new(request.grouping.clone());
-        match self.prepared(&grouping, &request, families, now) {
+        let prepare = || {
+            let families = exposition::parse(request.body, request.format, self.limits())?;
+            Ok::<_, ParseError>(self.prepared(&grouping, &request, families, now))
+        };
+        let prepared = if request.body.len() < LARGE_BODY_BYTES {
+            prepare()?
+        } else {
+            // What is read is many times larger than its text: only so many at a time, and not at the expense of other requests.
+            let _turn = self.large_bodies.acquire().await;
+            let can_block = Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread;
+            if can_block { tokio::task::block_in_place(prepare)? } else { prepare()? }
+        };
+        match prepared {
             Ok(push) => self.apply_push(push, grouping, now).await,
             Err((group, inconsistency)) => {
                 self.fail(group, now).await?;

@@ -47,7 +47,11 @@ fn the_dashboard_asks_what_promtool_understands() {
         .collect();
     assert!(rules.len() >= 10);
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("rules.yaml"), json!({ "groups": [{ "name": "panels", "rules": rules }] }).to_string()).unwrap();
+    fs::write(
+        folder.path().join("rules.yaml"),
+        json!({ "groups": [{ "name": "panels", "rules": rules }] }).to_string(),
+    )
+    .unwrap();
     let (well, printed) = promtool(&["check", "rules", "rules.yaml"], folder.path(), b"");
     assert!(well, "{printed}");
 }
