@@ -157,13 +157,13 @@ async fn storm(address: &str, groups: usize, seconds: usize) -> (Vec<Duration>, 
 }
 
 fn report_storm(name: &str, (latencies, total): &(Vec<Duration>, usize)) {
-    let at = |share: f64| latencies[((latencies.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
+    let at = |percent: usize| latencies[(latencies.len() - 1) * percent / 100].as_secs_f64() * 1e3;
     println!(
         "{name}: {} of {total} pushes, p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms",
         latencies.len(),
-        at(0.5),
-        at(0.99),
-        at(1.0)
+        at(50),
+        at(99),
+        at(100)
     );
 }
 
