@@ -1,7 +1,7 @@
 //! Measures the gateway beside Pushgateway, in one run on one machine: memory, scrapes, pushes. Figures for docs/gateway.md.
 //!
-//! `cargo run --release -p metrics-gateway --example beside_pushgateway -- [GROUPS] [SECONDS]`; the gateway itself is taken from
-//! the same folder, so it must have been built for release, too.
+//! `cargo build --release --bin metrics-gateway && cargo run -p metrics-gateway --example beside_pushgateway -- [GROUPS] [SECONDS]`:
+//! the gateway must have been built for release; it is taken from there.
 //!
 //! Pushgateway's consistency check costs time for everything stored. To fill it at all, it is filled with the check switched off,
 //! and then started again on its persistence file with the check, which is its default.
@@ -207,7 +207,7 @@ async fn main() {
     let mut arguments = std::env::args().skip(1).map(|argument| argument.parse::<usize>().unwrap());
     let (groups, seconds) = (arguments.next().unwrap_or(10_000), arguments.next().unwrap_or(30));
     let folder = tempfile::tempdir().unwrap();
-    let own = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join("metrics-gateway");
+    let own = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().join("release/metrics-gateway");
     for fsync in ["interval", "always"] {
         let (name, data) = (format!("gateway, fsync={fsync}"), format!("--persistence.folder={fsync}"));
         let gateway =
