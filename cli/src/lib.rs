@@ -33,11 +33,14 @@ mod signals;
 mod stats;
 mod unlock;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
 
 use args::{Cli, Verb};
+
+/// Waiting for the storage to remove a lock at the end.
+const LOCKS_RELEASED_MAX: Duration = Duration::from_secs(10);
 
 /// Runs the command line of this process.
 ///
@@ -51,7 +54,7 @@ pub fn run() -> ExitCode {
         Err(error) => return exit::report(&error),
     };
     let outcome = runtime.block_on(async {
-        match verb {
+        let outcome = match verb {
             Verb::Backup(args) => backup::run(&cluster, args).await,
             Verb::Snapshots(args) => browse::snapshots(args).await,
             Verb::Ls(args) => browse::ls(args).await,
@@ -66,7 +69,13 @@ pub fn run() -> ExitCode {
             Verb::Check(args) => check::run(args).await,
             Verb::Stats(args) => stats::run(args).await,
             Verb::Repair(args) => repair::run(args).await,
+        };
+        // A lock that was dropped on the way out is removed in the background: without this, others would have to wait for it to go
+        // stale. Whoever interrupts a second time does not wait.
+        if !matches!(outcome, Err(exit::Failure::Stopped)) {
+            let _ = tokio::time::timeout(LOCKS_RELEASED_MAX, repository::locks_released()).await;
         }
+        outcome
     });
     // After a second Ctrl-C a thread may still wait for storage that hangs; nobody waits for it.
     runtime.shutdown_background();
