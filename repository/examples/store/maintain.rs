@@ -54,7 +54,8 @@ pub(crate) fn ours(operation: &str, place: &Path, target: Option<&String>) {
                 let latest = repository.resolve("latest", &SnapshotFilter::default()).await.unwrap();
                 let (options, progress) = (RestoreOptions::default(), RestoreProgress::default());
                 let target = Path::new(target.unwrap());
-                repository.restore(&latest, &|_| true, &options, target, &progress).await.unwrap();
+                let restored = repository.restore(&latest, &|_| true, &options, target, &progress).await.unwrap();
+                assert!(restored.is_complete(), "{restored:?}");
             }
             other => panic!("there is no operation {other}"),
         }
