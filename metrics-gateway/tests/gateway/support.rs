@@ -10,6 +10,7 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use testkit::{Port, Server, ServerCommand};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// How long the program may take to listen, also on a machine that does much else.
 const START_MAX: Duration = Duration::from_secs(30);
@@ -35,8 +36,7 @@ impl Gateway {
             .arg(format!("--web.listen-address={address}"))
             .args(arguments);
         let mut server = Server::spawn(command).unwrap();
-        let listens = || async { tokio::net::TcpStream::connect(&address).await.is_ok() };
-        server.wait_until(START_MAX, listens).await.unwrap();
+        server.wait_until(START_MAX, || answers(&address)).await.unwrap();
         Self { server, port, folder }
     }
 
@@ -54,6 +54,17 @@ impl Gateway {
         let line = exposition.lines().find_map(|line| line.strip_prefix("process_resident_memory_bytes "));
         line.unwrap().parse().unwrap()
     }
+}
+
+/// Whether somebody answers there, be it with an error, as one who expects TLS does. That a connection comes about is not enough:
+/// whoever looks for a free port listens there for a moment.
+async fn answers(address: &str) -> bool {
+    let ask = async {
+        let mut stream = tokio::net::TcpStream::connect(address).await?;
+        stream.write_all(b"GET /-/ready HTTP/1.0\r\n\r\n").await?;
+        stream.read(&mut [0; 64]).await
+    };
+    ask.await.is_ok()
 }
 
 /// An answer.
