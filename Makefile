@@ -14,7 +14,7 @@ help: ## list the targets
 	@echo "Stowage: back up Kubernetes resource YAML into restic repositories"
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
-tools: ## build the real programs that tests and demo run, once (10 to 15 minutes on two cores)
+tools: ## build the real programs that tests and demo run, once (15 to 25 minutes on two cores)
 	@testkit/tools/build.sh
 
 lint: ## check format, clippy, doc links, licences and sources of dependencies, shell scripts
