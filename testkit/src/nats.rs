@@ -1,6 +1,11 @@
 //! A nats-server with JetStream.
 
-use std::{ffi::OsStr, fs, path::Path, time::Duration};
+use std::{
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde_json::Value;
 
@@ -16,10 +21,11 @@ const START_MAX: Duration = Duration::from_secs(30);
 /// A running nats-server; it ends on drop, with its streams.
 #[derive(Debug)]
 pub struct NatsServer {
-    server: Server,
+    server: Option<Server>,
     url: String,
+    arguments: Vec<String>,
     // Last: the store is removed after the server has ended.
-    _folder: Folder,
+    folder: Folder,
 }
 
 impl NatsServer {
@@ -42,13 +48,38 @@ impl NatsServer {
 
     async fn try_start(arguments: &[&str]) -> Result<Self, StartError> {
         let folder = Folder::new("nats").map_err(StartError::prepare("a folder"))?;
-        let command = ServerCommand::new("nats-server", find_tool("nats-server")?, folder.path())
-            .args(["--addr", "127.0.0.1", "--port", "-1", "--ports_file_dir", ".", "-js", "-sd", "store"])
-            .args(arguments);
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let mut nats = Self { server: None, url: String::new(), arguments, folder };
+        nats.run("-1").await?;
+        Ok(nats)
+    }
+
+    async fn run(&mut self, port: &str) -> Result<(), StartError> {
+        let folder = self.folder.path();
+        // A ports file of a server that was killed would be taken for the new one's.
+        ports_file(folder).map(fs::remove_file);
+        let command = ServerCommand::new("nats-server", find_tool("nats-server")?, folder)
+            .args(["--addr", "127.0.0.1", "--port", port, "--ports_file_dir", ".", "-js", "-sd", "store"])
+            .args(&self.arguments);
         let mut server = Server::spawn(command)?;
-        server.wait_until(START_MAX, || async { client_url(folder.path()).is_some() }).await?;
-        let url = client_url(folder.path()).expect("the file must be there: it was a moment ago");
-        Ok(Self { server, url, _folder: folder })
+        server.wait_until(START_MAX, || async { client_url(folder).is_some() }).await?;
+        self.url = client_url(folder).expect("the file must be there: it was a moment ago");
+        self.server = Some(server);
+        Ok(())
+    }
+
+    /// Kills the server, as an outage would. Its store stays.
+    pub fn stop(&mut self) {
+        self.server = None;
+    }
+
+    /// Starts the server again, at the same address and with the same store.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub async fn start_again(&mut self) {
+        let port = self.url.rsplit(':').next().unwrap_or_default().to_owned();
+        self.run(&port).await.unwrap_or_else(|error| panic!("start nats-server again: {}", error.chain()));
     }
 
     /// `nats://127.0.0.1:<port>`.
@@ -57,16 +88,22 @@ impl NatsServer {
     }
 
     /// The running server, for example to let it hang with the signal `STOP`.
+    ///
+    /// # Panics
+    /// While it is stopped.
     pub fn server(&mut self) -> &mut Server {
-        &mut self.server
+        self.server.as_mut().expect("nats-server is stopped")
     }
 }
 
 /// The address that the server has written into its ports file: `{"nats": ["nats://…"], …}`.
 fn client_url(folder: &Path) -> Option<String> {
-    let entries = fs::read_dir(folder).ok()?.flatten();
-    let file = entries.map(|entry| entry.path()).find(|path| path.extension() == Some(OsStr::new("ports")))?;
     // The file may be half written: then it is no JSON yet.
-    let ports: Value = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
+    let ports: Value = serde_json::from_slice(&fs::read(ports_file(folder)?).ok()?).ok()?;
     Some(ports["nats"][0].as_str()?.to_owned())
+}
+
+fn ports_file(folder: &Path) -> Option<PathBuf> {
+    let entries = fs::read_dir(folder).ok()?.flatten();
+    entries.map(|entry| entry.path()).find(|path| path.extension() == Some(OsStr::new("ports")))
 }

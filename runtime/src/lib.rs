@@ -1,0 +1,21 @@
+//! What the shells of Stowage's services share.
+//!
+//! A service's own crate decides; this one connects, waits, logs and stops. In the order in which a service meets it:
+//!
+//! 1. [`args`]: flags and environment variables that every service has;
+//! 2. [`log`]: one line an event, JSON or plain; [`chain`] prints an error with its causes, once, at the top;
+//! 3. [`nats`]: a connection that comes back by itself, streams, events out, messages in;
+//! 4. [`admin`]: `/live`, `/ready` and `/metrics`;
+//! 5. [`tasks`]: every task has a name, and one that ends before its time ends the service;
+//! 6. [`shutdown`]: the first SIGTERM lets work in progress end, the second one does not wait.
+
+pub mod admin;
+pub mod args;
+mod chain;
+pub mod log;
+pub mod nats;
+pub mod ready;
+pub mod shutdown;
+pub mod tasks;
+
+pub use chain::chain;

@@ -1,0 +1,73 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+use runtime::args::{LogArgs, RuntimeArgs};
+
+/// Turns BackupConfigurations into CronJobs, CronJobs into BackupSessions, and BackupSessions into events.
+#[derive(Debug, Parser)]
+#[command(name = "scheduler", version)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Run the service.
+    Run(Box<RunArgs>),
+    /// Create the BackupSession of a slot. Run by the CronJobs of the service.
+    CreateBackupsession(CreateArgs),
+}
+
+/// Flags of the service.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// What every service has.
+    #[command(flatten)]
+    pub runtime: RuntimeArgs,
+    /// Kubeconfig; by default that of the environment, else the Pod's account.
+    #[arg(long, env = "KUBECONFIG")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Image with this program, for the Pods of the CronJobs.
+    #[arg(long, env)]
+    pub trigger_image: String,
+    /// Name of this replica, as the Lease shows it.
+    #[arg(long, env = "POD_NAME", default_value = "scheduler")]
+    pub identity: String,
+    /// Namespace of the Lease.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "stowage")]
+    pub lease_namespace: String,
+    /// Whether only the replica with the Lease acts. Without, every replica does.
+    #[arg(long, env, default_value_t = true, action = ArgAction::Set)]
+    pub leader_elect: bool,
+}
+
+/// Flags of the Pod that creates a session. Those of Stash; the environment is set by the service.
+#[derive(Debug, Clone, Args)]
+pub struct CreateArgs {
+    /// How the log is set up.
+    #[command(flatten)]
+    pub log: LogArgs,
+    /// Kubeconfig; by default that of the environment, else the Pod's account.
+    #[arg(long, env = "KUBECONFIG")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Name of the BackupConfiguration or BackupBatch.
+    #[arg(long)]
+    pub invoker_name: String,
+    /// BackupConfiguration or BackupBatch.
+    #[arg(long, default_value = "BackupConfiguration")]
+    pub invoker_kind: String,
+    /// Namespace of the invoker and of this Pod.
+    #[arg(long, env = "POD_NAMESPACE")]
+    pub namespace: String,
+    /// Name of the Job that this Pod belongs to; it has the slot in it.
+    #[arg(long, env)]
+    pub job_name: String,
+    /// Name of the CronJob that the Job belongs to.
+    #[arg(long, env)]
+    pub cron_job_name: String,
+}

@@ -1,0 +1,7 @@
+//! `scheduler`: see the library's head.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    scheduler::run()
+}

@@ -1,0 +1,383 @@
+//! What the scheduler has seen of the cluster.
+//!
+//! A [`Change`] goes in, the invokers that it may concern come out. Nothing here asks anybody: watches and polls deliver.
+//! A change that arrives twice, or late, changes nothing the second time: an object replaces itself, and an older version
+//! of an object that is known is passed over.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use proto::{
+    conditions::Finding,
+    crd::{Reference, Repository, TargetRef, UsagePolicy},
+};
+use serde_json::Value;
+
+use crate::invoker::{Invoker, Key, ObjectName};
+
+/// Kinds of objects that are watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Watched {
+    /// BackupConfigurations.
+    Configurations,
+    /// BackupBatches.
+    Batches,
+    /// Repositories.
+    Repositories,
+    /// Secrets; only their names.
+    Secrets,
+    /// Namespaces; only their labels.
+    Namespaces,
+    /// Tasks; only their names.
+    Tasks,
+    /// CronJobs of invokers.
+    CronJobs,
+    /// ServiceAccounts of invokers.
+    ServiceAccounts,
+    /// RoleBindings of invokers.
+    RoleBindings,
+}
+
+/// All of them.
+pub const WATCHED: [Watched; 9] = [
+    Watched::Configurations,
+    Watched::Batches,
+    Watched::Repositories,
+    Watched::Secrets,
+    Watched::Namespaces,
+    Watched::Tasks,
+    Watched::CronJobs,
+    Watched::ServiceAccounts,
+    Watched::RoleBindings,
+];
+
+impl Watched {
+    /// The kind of the objects.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Configurations => "BackupConfiguration",
+            Self::Batches => "BackupBatch",
+            Self::Repositories => "Repository",
+            Self::Secrets => "Secret",
+            Self::Namespaces => "Namespace",
+            Self::Tasks => "Task",
+            Self::CronJobs => "CronJob",
+            Self::ServiceAccounts => "ServiceAccount",
+            Self::RoleBindings => "RoleBinding",
+        }
+    }
+}
+
+/// An object, as far as it matters.
+#[derive(Debug, Clone)]
+pub enum Seen {
+    /// An invoker.
+    Invoker(Box<Invoker>),
+    /// A Repository.
+    Repository(Box<RepositoryView>),
+    /// Of a Namespace its labels, of others nothing but that they are there.
+    Labels(BTreeMap<String, String>),
+    /// An object of an invoker, without managed fields and status.
+    Child(Value),
+}
+
+/// What happened.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// An object is there, new or changed.
+    Present(Watched, ObjectName, Seen),
+    /// An object is gone.
+    Gone(Watched, ObjectName),
+    /// These are all objects of a kind: others are gone.
+    All(Watched, HashSet<ObjectName>),
+    /// The objects of a kind cannot be listed.
+    Blind {
+        /// The kind.
+        kind: Watched,
+        /// Why they cannot be listed.
+        why: String,
+        /// Whether it is a right that is missing. Else it may be over in a moment, and what was seen before counts.
+        is_lasting: bool,
+    },
+    /// A look for a target has shown this.
+    Target(TargetRef, Finding),
+}
+
+/// A Repository, as far as it matters.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RepositoryView {
+    /// Where it is.
+    pub at: ObjectName,
+    /// Its UID.
+    pub uid: String,
+    /// Its version.
+    pub resource_version: String,
+    /// Name of its storage Secret; empty when none is named.
+    pub secret: String,
+    /// Whether a backend is set.
+    pub has_backend: bool,
+    /// Who may use it.
+    pub usage_policy: Option<UsagePolicy>,
+    /// Who uses it, as its status says.
+    pub references: Vec<Reference>,
+    /// Whether it is being deleted.
+    pub is_deleting: bool,
+    /// Whether it has Stash's finalizer.
+    pub has_finalizer: bool,
+    /// Whether its data shall be deleted with it.
+    pub wipe_out: bool,
+}
+
+impl RepositoryView {
+    /// Reads a Repository.
+    pub fn of(object: &Repository) -> Self {
+        let metadata = &object.metadata;
+        let backend = object.spec.backend.clone().unwrap_or_default();
+        let finalizers = metadata.finalizers.as_deref().unwrap_or_default();
+        Self {
+            at: ObjectName::of(metadata),
+            uid: metadata.uid.clone().unwrap_or_default(),
+            resource_version: metadata.resource_version.clone().unwrap_or_default(),
+            has_backend: backend.provider().is_some(),
+            secret: backend.storage_secret_name.unwrap_or_default(),
+            usage_policy: object.spec.usage_policy.clone(),
+            references: object.status.clone().map(|status| status.references).unwrap_or_default(),
+            is_deleting: metadata.deletion_timestamp.is_some(),
+            has_finalizer: finalizers.iter().any(|one| one == proto::names::REPOSITORY_FINALIZER),
+            wipe_out: object.spec.wipe_out.unwrap_or_default(),
+        }
+    }
+}
+
+/// Everything seen so far.
+#[derive(Debug, Default)]
+pub struct World {
+    invokers: BTreeMap<Key, Invoker>,
+    repositories: BTreeMap<ObjectName, RepositoryView>,
+    named: HashMap<Watched, HashMap<ObjectName, BTreeMap<String, String>>>,
+    children: HashMap<(Watched, ObjectName), Value>,
+    targets: HashMap<TargetRef, Finding>,
+    known: HashSet<Watched>,
+    blind: HashMap<Watched, String>,
+    failures: HashMap<Key, String>,
+}
+
+impl World {
+    /// Takes a change in. Returns the invokers whose state may follow from it.
+    pub fn apply(&mut self, change: Change) -> BTreeSet<Key> {
+        match change {
+            Change::Present(kind, at, seen) => self.present(kind, at, seen),
+            Change::Gone(kind, at) => self.gone(kind, &at),
+            Change::All(kind, present) => self.all(kind, &present),
+            Change::Blind { kind, why, is_lasting } => {
+                let is_first = self.known.insert(kind);
+                if !is_first && !is_lasting || self.blind.get(&kind) == Some(&why) {
+                    return BTreeSet::new();
+                }
+                self.blind.insert(kind, why);
+                self.everybody()
+            }
+            Change::Target(target, finding) => {
+                let before = self.targets.insert(target.clone(), finding.clone());
+                if before.as_ref() == Some(&finding) { BTreeSet::new() } else { self.aiming_at(&target) }
+            }
+        }
+    }
+
+    /// Whether every kind was seen as a whole, or cannot be seen.
+    pub fn is_complete(&self) -> bool {
+        WATCHED.iter().all(|kind| self.known.contains(kind))
+    }
+
+    /// An invoker.
+    pub fn invoker(&self, key: &Key) -> Option<&Invoker> {
+        self.invokers.get(key)
+    }
+
+    /// All invokers.
+    pub fn invokers(&self) -> impl Iterator<Item = &Invoker> {
+        self.invokers.values()
+    }
+
+    /// All invokers' keys.
+    pub fn everybody(&self) -> BTreeSet<Key> {
+        self.invokers.keys().cloned().collect()
+    }
+
+    /// A Repository.
+    pub fn repository(&self, at: &ObjectName) -> Option<&RepositoryView> {
+        self.repositories.get(at)
+    }
+
+    /// All Repositories.
+    pub fn repositories(&self) -> impl Iterator<Item = &RepositoryView> {
+        self.repositories.values()
+    }
+
+    /// Whether an object is there. One that was seen is there, also while its kind cannot be watched.
+    pub fn finding(&self, kind: Watched, at: &ObjectName) -> Finding {
+        let is_there = match kind {
+            Watched::Repositories => self.repositories.contains_key(at),
+            _ => self.named.get(&kind).is_some_and(|all| all.contains_key(at)),
+        };
+        match self.blind.get(&kind) {
+            _ if is_there => Finding::Present,
+            Some(why) => Finding::Unclear(why.clone()),
+            None => Finding::Absent,
+        }
+    }
+
+    /// Labels of a Namespace; none when it is not there.
+    pub fn namespace_labels(&self, name: &str) -> BTreeMap<String, String> {
+        let all = self.named.get(&Watched::Namespaces);
+        all.and_then(|all| all.get(&ObjectName::new("", name))).cloned().unwrap_or_default()
+    }
+
+    /// What is known about a target; `None` before the first look.
+    pub fn target(&self, target: &TargetRef) -> Option<Finding> {
+        match namespace_target(target) {
+            Some(at) => Some(self.finding(Watched::Namespaces, &at)),
+            None => self.targets.get(target).cloned(),
+        }
+    }
+
+    /// Targets that only a look can find: all but Namespaces, which are watched.
+    pub fn targets_to_look_for(&self) -> HashSet<TargetRef> {
+        let members = self.invokers.values().flat_map(|invoker| &invoker.members);
+        let targets = members.filter_map(|member| member.target.as_ref());
+        targets.filter(|target| namespace_target(target).is_none()).cloned().collect()
+    }
+
+    /// An object of an invoker.
+    pub fn child(&self, kind: &str, at: &ObjectName) -> Option<&Value> {
+        let kind = WATCHED.into_iter().find(|watched| watched.kind() == kind)?;
+        self.children.get(&(kind, at.clone()))
+    }
+
+    /// Why the objects of an invoker could not be applied the last time.
+    pub fn failure(&self, key: &Key) -> Option<&str> {
+        self.failures.get(key).map(String::as_str)
+    }
+
+    /// Notes why the objects of an invoker could not be applied; `None` when they could.
+    pub fn note_failure(&mut self, key: &Key, why: Option<String>) {
+        match why {
+            Some(why) => self.failures.insert(key.clone(), why),
+            None => self.failures.remove(key),
+        };
+    }
+
+    fn present(&mut self, kind: Watched, at: ObjectName, seen: Seen) -> BTreeSet<Key> {
+        match seen {
+            Seen::Invoker(invoker) => {
+                let key = invoker.key.clone();
+                let known = self.invokers.get(&key);
+                if known.is_some_and(|known| {
+                    known.uid == invoker.uid && older(&invoker.resource_version, &known.resource_version)
+                }) {
+                    return BTreeSet::new();
+                }
+                self.invokers.insert(key.clone(), *invoker);
+                BTreeSet::from([key])
+            }
+            Seen::Repository(repository) => {
+                self.repositories.insert(at.clone(), *repository);
+                self.concerned(kind, &at)
+            }
+            Seen::Labels(labels) => {
+                let before = self.named.entry(kind).or_default().insert(at.clone(), labels.clone());
+                if before == Some(labels) { BTreeSet::new() } else { self.concerned(kind, &at) }
+            }
+            Seen::Child(object) => {
+                self.children.insert((kind, at.clone()), object);
+                self.concerned(kind, &at)
+            }
+        }
+    }
+
+    fn gone(&mut self, kind: Watched, at: &ObjectName) -> BTreeSet<Key> {
+        let concerned = self.concerned(kind, at);
+        match kind {
+            Watched::Configurations | Watched::Batches => {
+                self.invokers.retain(|key, _| !(key.at == *at && key.kind.kind() == kind.kind()));
+                self.failures.retain(|key, _| !(key.at == *at && key.kind.kind() == kind.kind()));
+            }
+            Watched::Repositories => drop(self.repositories.remove(at)),
+            Watched::CronJobs | Watched::ServiceAccounts | Watched::RoleBindings => {
+                self.children.remove(&(kind, at.clone()));
+            }
+            Watched::Secrets | Watched::Namespaces | Watched::Tasks => {
+                self.named.entry(kind).or_default().remove(at);
+            }
+        }
+        concerned
+    }
+
+    fn all(&mut self, kind: Watched, present: &HashSet<ObjectName>) -> BTreeSet<Key> {
+        let first = self.known.insert(kind);
+        let was_blind = self.blind.remove(&kind).is_some();
+        let missing: Vec<ObjectName> = self.names(kind).into_iter().filter(|at| !present.contains(at)).collect();
+        let mut concerned = BTreeSet::new();
+        for at in &missing {
+            concerned.append(&mut self.gone(kind, at));
+        }
+        if first || was_blind { self.everybody() } else { concerned }
+    }
+
+    fn names(&self, kind: Watched) -> Vec<ObjectName> {
+        match kind {
+            Watched::Configurations | Watched::Batches => {
+                let keys = self.invokers.keys().filter(|key| key.kind.kind() == kind.kind());
+                keys.map(|key| key.at.clone()).collect()
+            }
+            Watched::Repositories => self.repositories.keys().cloned().collect(),
+            Watched::CronJobs | Watched::ServiceAccounts | Watched::RoleBindings => {
+                self.children.keys().filter(|(one, _)| *one == kind).map(|(_, at)| at.clone()).collect()
+            }
+            _ => self.named.get(&kind).map(|all| all.keys().cloned().collect()).unwrap_or_default(),
+        }
+    }
+
+    /// The invokers that look at an object.
+    fn concerned(&self, kind: Watched, at: &ObjectName) -> BTreeSet<Key> {
+        let looks = |invoker: &&Invoker| match kind {
+            Watched::Configurations | Watched::Batches => invoker.key.at == *at,
+            Watched::Repositories => invoker.repository.as_ref() == Some(at),
+            Watched::Secrets => self.uses_secret(invoker, at),
+            Watched::Namespaces => invoker.key.at.namespace == at.name || aims_at_namespace(invoker, &at.name),
+            Watched::Tasks => invoker.members.iter().any(|member| member.task == at.name),
+            Watched::CronJobs | Watched::ServiceAccounts | Watched::RoleBindings => {
+                invoker.key.at.namespace == at.namespace && invoker.trigger_name() == at.name
+            }
+        };
+        self.invokers.values().filter(looks).map(|invoker| invoker.key.clone()).collect()
+    }
+
+    fn uses_secret(&self, invoker: &Invoker, secret: &ObjectName) -> bool {
+        let repository = invoker.repository.as_ref().and_then(|at| self.repositories.get(at));
+        repository.is_some_and(|one| one.at.namespace == secret.namespace && one.secret == secret.name)
+    }
+
+    fn aiming_at(&self, target: &TargetRef) -> BTreeSet<Key> {
+        let aims = |invoker: &&Invoker| invoker.members.iter().any(|member| member.target.as_ref() == Some(target));
+        self.invokers.values().filter(aims).map(|invoker| invoker.key.clone()).collect()
+    }
+}
+
+/// Whether one version of an object is older than another. Versions of one object count up
+/// (<https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions>); what is no number is never older.
+fn older(version: &str, than: &str) -> bool {
+    match (version.parse::<u128>(), than.parse::<u128>()) {
+        (Ok(version), Ok(than)) => version < than,
+        _ => false,
+    }
+}
+
+fn namespace_target(target: &TargetRef) -> Option<ObjectName> {
+    let is_namespace = target.kind.as_deref() == Some("Namespace") && target.api_version.as_deref() == Some("v1");
+    is_namespace.then(|| ObjectName::new("", target.name.as_deref().unwrap_or_default()))
+}
+
+fn aims_at_namespace(invoker: &Invoker, name: &str) -> bool {
+    let targets = invoker.members.iter().filter_map(|member| member.target.as_ref());
+    targets.filter_map(namespace_target).any(|at| at.name == name)
+}
