@@ -95,12 +95,18 @@ impl Repository {
 
     /// A lock file that cannot be read may forbid anything. It is a finding, and the check goes on without a lock of its own.
     async fn lock_to_check(&self, options: &CheckOptions, findings: &mut Findings) -> Result<Option<Lock>, Error> {
-        files::check_locks(&self.shared.sealed, findings).await?;
-        match options.lock {
-            _ if !findings.report.is_intact() => Ok(None),
-            CheckLock::None => Ok(None),
-            CheckLock::Shared => self.lock_shared_within(options.retry_lock).await.map(Some),
-            CheckLock::Exclusive => self.lock_exclusive(options.retry_lock).await.map(Some),
+        let sealed = &self.shared.sealed;
+        files::check_locks(sealed, findings).await?;
+        let locked = match options.lock {
+            _ if !findings.report.is_intact() => return Ok(None),
+            CheckLock::None => return Ok(None),
+            CheckLock::Shared => self.lock_shared_within(options.retry_lock).await,
+            CheckLock::Exclusive => self.lock_exclusive(options.retry_lock).await,
+        };
+        match locked {
+            // Somebody has left it since the first look.
+            Err(Error::Damaged { .. }) => files::check_locks(sealed, findings).await.map(|()| None),
+            locked => locked.map(Some),
         }
     }
 
@@ -112,9 +118,9 @@ impl Repository {
     ) -> Result<(), Error> {
         let sealed = &self.shared.sealed;
         files::check_config_and_keys(sealed, findings).await?;
-        let snapshots = sealed.backend.list(FileKind::Snapshot).await?;
+        let snapshots = files::list(sealed, FileKind::Snapshot, findings).await?;
         let inventory = self.check_index(findings).await?;
-        let stored = sealed.backend.list(FileKind::Pack).await?;
+        let stored = files::list(sealed, FileKind::Pack, findings).await?;
         let packs = packs::compare(&inventory, stored, findings);
         progress.begin(CheckPhase::Trees, 0);
         let snapshots = files::read_snapshots(sealed, snapshots, findings).await?;
@@ -129,7 +135,13 @@ impl Repository {
     }
 
     async fn check_index(&self, findings: &mut Findings) -> Result<Inventory, Error> {
-        let inventory = Inventory::load(&self.shared.sealed).await?;
+        let sealed = &self.shared.sealed;
+        files::list(sealed, FileKind::Index, findings).await?;
+        let inventory = match Inventory::load(sealed).await {
+            // Without its folder, which has just been noted.
+            Err(Error::Damaged { .. }) => Inventory::empty(),
+            loaded => loaded?,
+        };
         for (id, why) in &inventory.damaged {
             findings.note_file(FileKind::Index, *id, why);
         }

@@ -58,7 +58,8 @@ struct Entry {
 }
 
 impl Inventory {
-    fn empty() -> Self {
+    /// That of a repository without an index.
+    pub(crate) fn empty() -> Self {
         Self {
             index: Index::new(Places::All),
             files: Vec::new(),

@@ -12,10 +12,21 @@ use crate::key_file;
 use crate::snapshot::Snapshot;
 use crate::unpacked::Sealed;
 
+/// All files of a kind. Where even the folder is missing, that is damage: a storage that has no folders always has it.
+pub(super) async fn list(sealed: &Sealed, kind: FileKind, findings: &mut Findings) -> Result<Vec<Listed>, Error> {
+    match sealed.backend.list(kind).await.map_err(Error::from) {
+        Err(Error::Damaged { what, .. }) => {
+            findings.note(Object::Folder(kind), what);
+            Ok(Vec::new())
+        }
+        listed => listed,
+    }
+}
+
 /// Checks `config` and every key file.
 pub(super) async fn check_config_and_keys(sealed: &Sealed, findings: &mut Findings) -> Result<(), Error> {
     note(Object::File(File::Config), read_config(sealed).await, findings)?;
-    for file in sealed.backend.list(FileKind::Key).await? {
+    for file in list(sealed, FileKind::Key, findings).await? {
         let inspected = match sealed.backend.get(File::Named(FileKind::Key, file.id)).await {
             Ok(content) if Id::of(&content) != file.id => {
                 Err(Error::damaged_file(File::Named(FileKind::Key, file.id), WRONG_NAME))
@@ -41,7 +52,7 @@ async fn read_config(sealed: &Sealed) -> Result<(), Error> {
 /// Checks the files in `locks`, whoever holds them. An empty one is only a hint: it is being written, or its writer was killed, and
 /// nobody honours it.
 pub(super) async fn check_locks(sealed: &Sealed, findings: &mut Findings) -> Result<(), Error> {
-    let files = sealed.backend.list(FileKind::Lock).await?;
+    let files = list(sealed, FileKind::Lock, findings).await?;
     let (files, empty): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| file.bytes > 0);
     if !empty.is_empty() {
         findings

@@ -67,6 +67,8 @@ pub struct Finding {
 pub enum Object {
     /// A file of the repository.
     File(File),
+    /// The folder of all files of a kind.
+    Folder(FileKind),
     /// A tree that was stored as it is: what it says cannot be.
     Tree(Id),
     /// Blobs that snapshots need and no index file names.
@@ -77,6 +79,7 @@ impl fmt::Display for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(file) => file.fmt(f),
+            Self::Folder(kind) => f.write_str(kind.folder()),
             Self::Tree(id) => write!(f, "tree {id}"),
             Self::Unindexed => f.write_str("index"),
         }

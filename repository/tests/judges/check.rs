@@ -287,3 +287,20 @@ async fn turns_together_read_every_pack_once() {
     }
     assert_eq!(read, 16);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_folder_is_a_finding() {
+    for folder in ["data", "index", "keys", "locks", "snapshots"] {
+        let place = tempfile::tempdir().unwrap();
+        let repository = new_repository(place.path(), Version::V2).await;
+        back_up(&repository, "/tmp/resources", &some_files(0, 5)).await;
+        std::fs::remove_dir_all(place.path().join(folder)).unwrap();
+        let report = repository.check(&EVERYTHING, &CheckProgress::default()).await.unwrap();
+        let finding = &report.findings[0];
+        assert_eq!(
+            (finding.object.to_string().as_str(), &finding.reasons[0][..]),
+            (folder, "it is missing"),
+            "{report:?}"
+        );
+    }
+}

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use repository::{
-    Backend, ConnectOptions, Error, Location, PruneOptions, Repository, RestoreOptions, RestoreProgress, S3Options,
-    Secret, SnapshotFilter, Version,
+    Backend, CheckProgress, ConnectOptions, Error, File, FileKind, Location, Object, PruneOptions, RepairIndexOptions,
+    RepairIndexProgress, Repository, RestoreOptions, RestoreProgress, S3Options, Secret, SnapshotFilter, Version,
 };
 use testkit::S3Server;
 
+use crate::check::EVERYTHING;
 use crate::support::*;
 
 /// A server with one bucket, `bucket`; gone on drop.
@@ -92,6 +93,39 @@ async fn a_repository_in_a_bucket_is_pruned() {
     write_files(source.path(), &files);
     crate::prune::restore(&repository, &latest, target.path()).await;
     assert_same_files(source.path(), &target.path().join("r"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_in_a_bucket_is_found_and_a_lost_index_repaired() {
+    let server = Server::start().await;
+    let repository =
+        Repository::open_or_init(server.connect("bucket/x"), &password(), cheap(Version::V2)).await.unwrap();
+    back_up(&repository, "/tmp/resources", &corpus(500, 21)).await;
+    let check = async || repository.check(&EVERYTHING, &CheckProgress::default()).await.unwrap();
+    assert!(check().await.is_intact());
+    let backend = repository.backend();
+    for index in backend.list(FileKind::Index).await.unwrap() {
+        backend.delete(File::Named(FileKind::Index, index.id)).await.unwrap();
+    }
+    assert_eq!(check().await.findings[0].object, Object::Unindexed);
+    let (options, progress) = (RepairIndexOptions::default(), RepairIndexProgress::default());
+    let repaired = repository.repair_index(&options, &progress).await.unwrap();
+    let packs = backend.list(FileKind::Pack).await.unwrap();
+    let count = packs.len() as u64;
+    assert_eq!((repaired.packs_added, progress.done(), progress.total()), (count, count, count), "{repaired:?}");
+    assert!(check().await.is_intact());
+    server.restic("bucket/x").check();
+    // Cut, then gone: what can still be read of it is told apart from what cannot.
+    let pack = packs.iter().max_by_key(|pack| pack.bytes).unwrap();
+    let file = File::Named(FileKind::Pack, pack.id);
+    let content = backend.get(file).await.unwrap();
+    backend.put(file, content.slice(..content.len() / 2)).await.unwrap();
+    let cut = check().await.findings.remove(0);
+    assert_eq!(cut.object, Object::File(file), "{cut}");
+    backend.delete(file).await.unwrap();
+    let gone = check().await.findings.remove(0);
+    assert_eq!((gone.object, &gone.reasons[0][..]), (Object::File(file), "it is missing"), "{gone}");
+    assert!(cut.hits.paths_total > 0 && cut.hits.paths_total < gone.hits.paths_total, "{cut} {gone}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
