@@ -127,7 +127,8 @@ fn fill(objects: usize, folder: &Path, place: &Path) -> Vec<Id> {
 
 fn own_command(operation: &str, place: &Path, target: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.arg("maintained").arg(operation).args([place, target]);
+    // As the command line has it: see its allocator.rs.
+    command.arg("maintained").arg(operation).args([place, target]).env("MALLOC_MMAP_THRESHOLD_", "131072");
     command
 }
 
