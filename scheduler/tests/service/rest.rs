@@ -1,0 +1,74 @@
+//! At rest nothing is written, and a restart writes nothing.
+
+use http::Method;
+use serde_json::json;
+use testkit::{FaultProxy, wait_for};
+
+use crate::bed::{Bed, PATIENCE};
+
+/// Writes that went through the proxy, those of the Lease aside.
+fn writes(proxy: &FaultProxy) -> Vec<String> {
+    let of_lease = |path: &str| path.contains("/leases");
+    let seen = proxy.requests().into_iter().filter(|one| one.method != Method::GET && !of_lease(&one.path));
+    seen.map(|one| format!("{} {}", one.method, one.path)).collect()
+}
+
+fn count(proxy: &FaultProxy, part: &str) -> usize {
+    proxy.requests().iter().filter(|one| one.path.contains(part)).count()
+}
+
+#[tokio::test]
+async fn a_restart_writes_nothing_and_neither_does_waiting() {
+    let bed = Bed::new().await;
+    bed.repository("storage").await;
+    bed.secret().await;
+    for name in ["a", "b", "c"] {
+        let target = json!({ "apiVersion": "v1", "kind": "Namespace", "name": "kube-system" });
+        bed.configuration(name, "storage", target).await;
+    }
+    let first = bed.scheduler("one");
+    for name in ["a", "b", "c"] {
+        bed.becomes(name, "Ready").await;
+    }
+    let listed = |object: &serde_json::Value| object["status"]["references"].as_array().map_or(0, Vec::len);
+    wait_for(PATIENCE, || async { listed(&bed.read("repositories", "storage").await) == 3 }).await;
+    drop(first);
+
+    let proxy = bed.proxy();
+    // It waits for the Lease of the one that was killed; three renewals after it has it, all is done that it would do.
+    let _second = bed.scheduler_through("two", proxy.kubeconfig_path());
+    let renewals = || {
+        let of_lease = proxy.requests().into_iter().filter(|one| one.path.contains("/leases"));
+        of_lease.filter(|one| one.method == Method::PUT).count()
+    };
+    wait_for(PATIENCE, || async { renewals() >= 3 }).await;
+    assert!(count(&proxy, "/backupconfigurations") > 0, "it has looked");
+    assert_eq!(writes(&proxy), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_api_server_that_restarts_changes_no_status() {
+    let mut bed = Bed::new().await;
+    bed.repository("storage").await;
+    bed.secret().await;
+    bed.configuration("backup", "storage", json!(null)).await;
+    bed.configuration("unready", "missing", json!(null)).await;
+    let _scheduler = bed.scheduler("one");
+    bed.becomes("backup", "Ready").await;
+    bed.becomes("unready", "NotReady").await;
+    let status = |object: serde_json::Value| object["status"].clone();
+    let before = (
+        status(bed.read("backupconfigurations", "backup").await),
+        status(bed.read("backupconfigurations", "unready").await),
+    );
+    bed.control_plane.stop_api_server();
+    bed.control_plane.start_api_server().await;
+    // It works again when it sees something new.
+    bed.configuration("later", "storage", json!(null)).await;
+    bed.becomes("later", "Ready").await;
+    let after = (
+        status(bed.read("backupconfigurations", "backup").await),
+        status(bed.read("backupconfigurations", "unready").await),
+    );
+    assert_eq!(after, before);
+}
