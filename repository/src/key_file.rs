@@ -56,11 +56,13 @@ impl KdfParams {
 
 #[derive(Serialize, Deserialize)]
 struct KeyFileJson {
-    created: Timestamp,
+    /// Who made the key, and when: restic always says it, rustic need not.
     #[serde(default)]
-    username: String,
+    created: Option<Timestamp>,
     #[serde(default)]
-    hostname: String,
+    username: Option<String>,
+    #[serde(default)]
+    hostname: Option<String>,
     kdf: String,
     #[serde(rename = "N")]
     n: u32,
@@ -81,7 +83,11 @@ pub(crate) struct Label {
 /// The label of a key file.
 pub(crate) fn label(id: Id, content: &[u8]) -> Result<Label, Error> {
     let file: KeyFileJson = parse(id, content)?;
-    Ok(Label { user: file.username, host: file.hostname, created: file.created })
+    Ok(Label {
+        user: file.username.unwrap_or_default(),
+        host: file.hostname.unwrap_or_default(),
+        created: file.created.unwrap_or(Timestamp::UNIX_EPOCH),
+    })
 }
 
 fn parse(id: Id, content: &[u8]) -> Result<KeyFileJson, Error> {
@@ -120,9 +126,9 @@ pub(crate) fn create(master: &KeyBytes, password: &Password, kdf: KdfParams, lab
     };
     let json = Zeroizing::new(serde_json::to_vec(&json).expect("a struct of texts serialises"));
     let file = KeyFileJson {
-        created: label.created,
-        username: label.user,
-        hostname: label.host,
+        created: Some(label.created),
+        username: Some(label.user),
+        hostname: Some(label.host),
         kdf: "scrypt".to_owned(),
         n: kdf.n,
         r: kdf.r,

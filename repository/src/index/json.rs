@@ -137,8 +137,9 @@ struct BlobJson {
     r#type: KindJson,
     offset: u32,
     length: u32,
+    /// Absent in a blob that is not compressed; rustic also writes `null`.
     #[serde(default)]
-    uncompressed_length: u32,
+    uncompressed_length: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -164,8 +165,12 @@ impl<'de> Visitor<'de> for BlobsSeed<'_> {
                 KindJson::Data => BlobKind::Data,
                 KindJson::Tree => BlobKind::Tree,
             };
-            let place =
-                Place { pack: self.pack, offset: blob.offset, bytes: blob.length, raw_bytes: blob.uncompressed_length };
+            let place = Place {
+                pack: self.pack,
+                offset: blob.offset,
+                bytes: blob.length,
+                raw_bytes: blob.uncompressed_length.unwrap_or(0),
+            };
             self.file.blobs.push((kind, blob.id, place));
         }
         Ok(())

@@ -44,6 +44,11 @@ async fn assert_restored_by_both(repository: &Repository, place: &Path, id: Id, 
     assert_same_files(&theirs.path().join(below), source);
 }
 
+/// The id of the snapshot that begins with these digits.
+async fn named(repository: &Repository, digits: &str) -> Id {
+    repository.resolve(digits, &SnapshotFilter::default()).await.unwrap().id
+}
+
 async fn rustic_works_on_what_we_wrote(version: Version) {
     let (folder, source) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let place = folder.path().join("repository");
@@ -88,16 +93,17 @@ async fn we_read_check_and_prune_what_rustic_wrote() {
     rustic(&place, &["init"]);
     let mut files = corpus(600, 41);
     write_files(source.path(), &files);
-    let first: Id = rustic(&place, &["backup", root]).parse().unwrap();
+    let first = rustic(&place, &["backup", root]);
     // Its keys have rustic's own cost parameters.
     let repository = Repository::open(local(&place), &password()).await.unwrap();
     assert_intact(&repository).await;
+    let first = named(&repository, &first).await;
     files.insert("added.yaml".into(), (b"added: true\n".to_vec(), time(3)));
     write_files(source.path(), &files);
     let ours = back_up(&repository, root, &files).await;
     assert_eq!((ours.snapshot.parent, ours.counts.files_new, ours.counts.data_blobs), (Some(first), 1, 1));
     rustic(&place, &["check"]);
-    let again: Id = rustic(&place, &["backup", root]).parse().unwrap();
+    let again = named(&repository, &rustic(&place, &["backup", root])).await;
     repository.forget_ids(&[first, ours.snapshot.id], std::time::Duration::ZERO).await.unwrap();
     prune(&repository).await;
     rustic(&place, &["check"]);
