@@ -87,6 +87,8 @@ pub struct Invoker {
     pub settings: RuntimeSettings,
     /// Its targets. A BackupConfiguration has one.
     pub members: Vec<Member>,
+    /// Name of its CronJob, and of the CronJob's RoleBinding and own ServiceAccount.
+    pub trigger_name: String,
     /// Its status.
     pub status: InvokerStatus,
 }
@@ -130,6 +132,7 @@ impl Invoker {
             },
             ..Self::bare(InvokerKind::BackupConfiguration, &object.metadata)
         }
+        .named()
     }
 
     /// Reads a BackupBatch.
@@ -158,6 +161,7 @@ impl Invoker {
             },
             ..Self::bare(InvokerKind::BackupBatch, &object.metadata)
         }
+        .named()
     }
 
     fn bare(kind: InvokerKind, metadata: &ObjectMeta) -> Self {
@@ -178,15 +182,17 @@ impl Invoker {
             repository: None,
             settings: RuntimeSettings::default(),
             members: Vec::new(),
+            trigger_name: String::new(),
             status: InvokerStatus::default(),
         }
     }
 
-    /// Name of its CronJob, and of the CronJob's RoleBinding and own ServiceAccount.
-    pub fn trigger_name(&self) -> String {
+    /// With the name that follows from the rest.
+    fn named(mut self) -> Self {
         let ObjectName { namespace, name } = &self.key.at;
         let target = self.members.first().and_then(|member| member.target.as_ref());
-        names::cron_job(namespace, name, target.and_then(|target| target.namespace.as_deref()))
+        self.trigger_name = names::cron_job(namespace, name, target.and_then(|target| target.namespace.as_deref()));
+        self
     }
 
     /// The invoker, as events call it.

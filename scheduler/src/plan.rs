@@ -71,13 +71,13 @@ pub fn plan(invoker: &Invoker, world: &World, settings: &TriggerSettings, now: T
 fn children(invoker: &Invoker, world: &World, settings: &TriggerSettings) -> (Vec<Apply>, Option<String>) {
     let mut apply = Vec::new();
     for object in trigger::objects(invoker, settings) {
-        let at = ObjectName::new(&invoker.key.at.namespace, &invoker.trigger_name());
+        let at = ObjectName::new(&invoker.key.at.namespace, &invoker.trigger_name);
         let kind = object["kind"].as_str().unwrap_or_default();
         match world.child(kind, &at) {
-            Some(present) if !is_owned(present, invoker) => {
+            Some(present) if !is_owned(&present, invoker) => {
                 return (Vec::new(), Some(format!("{kind} {}/{} belongs to something else", at.namespace, at.name)));
             }
-            Some(present) if trigger::covers(present, &object) => {}
+            Some(present) if trigger::covers(&present, &object) => {}
             present => apply.push(Apply { force: present.is_some(), object }),
         }
     }

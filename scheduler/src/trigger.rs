@@ -30,7 +30,7 @@ pub struct TriggerSettings {
 
 /// The objects of an invoker, in the order in which they are applied. None of them needs to be there for the next.
 pub fn objects(invoker: &Invoker, settings: &TriggerSettings) -> Vec<Value> {
-    let name = invoker.trigger_name();
+    let name = invoker.trigger_name.clone();
     let own_account = service_account(invoker).is_none();
     let account = own_account.then(|| object(invoker, "v1", "ServiceAccount", &name));
     let mut binding = object(invoker, "rbac.authorization.k8s.io/v1", "RoleBinding", &name);
@@ -68,7 +68,7 @@ fn object(invoker: &Invoker, api_version: &str, kind: &str, name: &str) -> Value
 }
 
 fn cron_job(invoker: &Invoker, settings: &TriggerSettings) -> Value {
-    let name = invoker.trigger_name();
+    let name = invoker.trigger_name.clone();
     let mut job_labels = labels(invoker);
     job_labels.insert(names::LABEL_DELETE_ON_COMPLETION.to_owned(), json!("true"));
     let mut cron_job = object(invoker, "batch/v1", "CronJob", &name);
@@ -121,7 +121,7 @@ fn container(invoker: &Invoker, settings: &TriggerSettings) -> Value {
     let own = [
         json!({ "name": "POD_NAMESPACE", "valueFrom": field("metadata.namespace") }),
         json!({ "name": "JOB_NAME", "valueFrom": field("metadata.labels['job-name']") }),
-        json!({ "name": "CRON_JOB_NAME", "value": invoker.trigger_name() }),
+        json!({ "name": "CRON_JOB_NAME", "value": invoker.trigger_name }),
     ];
     let named = |one: &&Embedded| !own.iter().any(|own| own["name"].as_str() == one.text("name"));
     let env: Vec<Value> = own.iter().cloned().chain(given.env.iter().filter(named).map(Embedded::value)).collect();

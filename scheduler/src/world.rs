@@ -154,7 +154,8 @@ pub struct World {
     invokers: BTreeMap<Key, Invoker>,
     repositories: BTreeMap<ObjectName, RepositoryView>,
     named: HashMap<Watched, HashMap<ObjectName, BTreeMap<String, String>>>,
-    children: HashMap<(Watched, ObjectName), Value>,
+    /// As JSON text: thousands of parsed objects would take ten times the memory, and they are looked at rarely.
+    children: HashMap<(Watched, ObjectName), Box<str>>,
     targets: HashMap<TargetRef, Finding>,
     known: HashSet<Watched>,
     blind: HashMap<Watched, String>,
@@ -248,9 +249,10 @@ impl World {
     }
 
     /// An object of an invoker.
-    pub fn child(&self, kind: &str, at: &ObjectName) -> Option<&Value> {
+    pub fn child(&self, kind: &str, at: &ObjectName) -> Option<Value> {
         let kind = WATCHED.into_iter().find(|watched| watched.kind() == kind)?;
-        self.children.get(&(kind, at.clone()))
+        let text = self.children.get(&(kind, at.clone()))?;
+        Some(serde_json::from_str(text).expect("the text must be JSON: it was written from it"))
     }
 
     /// Why the objects of an invoker could not be applied the last time.
@@ -288,7 +290,7 @@ impl World {
                 if before == Some(labels) { BTreeSet::new() } else { self.concerned(kind, &at) }
             }
             Seen::Child(object) => {
-                self.children.insert((kind, at.clone()), object);
+                self.children.insert((kind, at.clone()), object.to_string().into_boxed_str());
                 self.concerned(kind, &at)
             }
         }
@@ -346,7 +348,7 @@ impl World {
             Watched::Namespaces => invoker.key.at.namespace == at.name || aims_at_namespace(invoker, &at.name),
             Watched::Tasks => invoker.members.iter().any(|member| member.task == at.name),
             Watched::CronJobs | Watched::ServiceAccounts | Watched::RoleBindings => {
-                invoker.key.at.namespace == at.namespace && invoker.trigger_name() == at.name
+                invoker.key.at.namespace == at.namespace && invoker.trigger_name == at.name
             }
         };
         self.invokers.values().filter(looks).map(|invoker| invoker.key.clone()).collect()

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use jiff::Timestamp;
 use proto::{
@@ -10,7 +10,7 @@ use proto::{
     crd::{BackupBatch, BackupConfiguration, InvokerPhase, Repository},
 };
 use scheduler::{
-    invoker::{Invoker, Key, ObjectName},
+    invoker::{Invoker, ObjectName},
     plan::{Plan, plan, references},
     session,
     trigger::{TriggerSettings, covers, objects},
@@ -100,7 +100,7 @@ fn settled(mut invoker: Invoker, world: &mut World) -> (Invoker, usize) {
         if plan.is_empty() {
             return (invoker, round);
         }
-        let at = ObjectName::new("demo", &invoker.trigger_name());
+        let at = ObjectName::new("demo", &invoker.trigger_name);
         for apply in plan.apply {
             let kind = WATCHED.into_iter().find(|kind| Some(kind.kind()) == apply.object["kind"].as_str()).unwrap();
             present(world, kind, &at, Seen::Child(apply.object));
@@ -231,7 +231,7 @@ fn namespaces_are_targets_that_need_no_look() {
     assert_eq!(said(&planned(&invoker, &world)).last().unwrap(), "BackupTargetFound=False");
     let at = ObjectName::new("", "shop");
     let concerned = world.apply(Change::Present(Watched::Namespaces, at, Seen::Labels(BTreeMap::new())));
-    assert_eq!(concerned.into_iter().collect::<Vec<Key>>(), [invoker.key.clone()]);
+    assert_eq!(concerned, BTreeSet::from([invoker.key.clone()]));
     assert_eq!(said(&planned(&invoker, &world)).last().unwrap(), "BackupTargetFound=True");
 }
 
@@ -337,7 +337,7 @@ fn a_new_list_ends_what_is_not_in_it() {
     invoked(&mut world, &invoker);
     world.apply(Change::All(Watched::Secrets, HashSet::from([ObjectName::new("demo", "secret")])));
     let concerned = world.apply(Change::All(Watched::Secrets, HashSet::new()));
-    assert_eq!(concerned.into_iter().collect::<Vec<Key>>(), [invoker.key.clone()]);
+    assert_eq!(concerned, BTreeSet::from([invoker.key.clone()]));
     assert_eq!(said(&planned(&invoker, &world)).last().unwrap(), "BackendSecretFound=False");
 }
 

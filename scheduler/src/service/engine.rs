@@ -66,6 +66,7 @@ pub(super) struct Engine {
     dirty: BTreeSet<Key>,
     busy: HashSet<Key>,
     failed: HashMap<Key, (u32, Instant)>,
+    targets_dirty: bool,
     repositories_dirty: bool,
     repositories_busy: bool,
     wanted: watch::Sender<HashSet<TargetRef>>,
@@ -88,6 +89,7 @@ impl Engine {
             dirty: BTreeSet::new(),
             busy: HashSet::new(),
             failed: HashMap::new(),
+            targets_dirty: false,
             repositories_dirty: false,
             repositories_busy: false,
             wanted,
@@ -127,7 +129,8 @@ impl Engine {
             if self.world.is_complete() && waiting.take().is_some() {
                 info!(invokers = self.world.invokers().count(), "The cluster is seen");
             }
-            self.begin(&mut working);
+            // A plan that is empty leaves its room to the next.
+            while self.begin(&mut working) {}
         }
     }
 
@@ -142,7 +145,7 @@ impl Engine {
             _ => false,
         };
         self.repositories_dirty |= is_about_references;
-        let touches_invokers = is_about_references;
+        self.targets_dirty |= is_about_references;
         let concerned = self.world.apply(change);
         // Something new is a reason to try again at once.
         concerned.iter().for_each(|key| {
@@ -151,14 +154,16 @@ impl Engine {
             }
         });
         self.dirty.extend(concerned);
-        if touches_invokers {
-            let targets = self.world.targets_to_look_for();
-            self.wanted.send_if_modified(|wanted| {
-                let changed = *wanted != targets;
-                *wanted = targets;
-                changed
-            });
-        }
+    }
+
+    /// Says which targets are to be looked for.
+    fn aim(&mut self) {
+        let targets = self.world.targets_to_look_for();
+        self.wanted.send_if_modified(|wanted| {
+            let changed = *wanted != targets;
+            *wanted = targets;
+            changed
+        });
     }
 
     /// Tells NATS when an invoker is in another phase than before.
@@ -179,22 +184,17 @@ impl Engine {
         }
     }
 
-    fn begin(&mut self, working: &mut FuturesUnordered<Work>) {
+    /// Begins plans while there is room. Returns whether there may be more to begin.
+    fn begin(&mut self, working: &mut FuturesUnordered<Work>) -> bool {
         if !self.may_act() {
-            return;
+            return false;
         }
         let now = Instant::now();
         let due = |key: &&Key| !self.busy.contains(*key) && self.failed.get(*key).is_none_or(|(_, due)| *due <= now);
         let room = ACTS_AT_ONCE.saturating_sub(self.busy.len());
-        if room == 0 {
-            return;
-        }
-        let keys: Vec<Key> = self.dirty.iter().filter(due).cloned().collect();
-        let mut begun = 0;
+        let keys: Vec<Key> = self.dirty.iter().filter(due).take(room).cloned().collect();
+        let any = !keys.is_empty();
         for key in keys {
-            if begun == room {
-                break;
-            }
             self.dirty.remove(&key);
             let Some(invoker) = self.world.invoker(&key) else { continue };
             let plan = plan(invoker, &self.world, &self.settings, Timestamp::now());
@@ -205,8 +205,8 @@ impl Engine {
             let (client, invoker) = (self.client.clone(), invoker.clone());
             self.busy.insert(key);
             working.push(Box::pin(async move { Ended::Plan(act(client, invoker, plan).await) }));
-            begun += 1;
         }
+        any
     }
 
     fn ended(&mut self, ended: Ended) {
@@ -233,6 +233,9 @@ impl Engine {
     }
 
     fn tick(&mut self, working: &mut FuturesUnordered<Work>) {
+        if std::mem::take(&mut self.targets_dirty) {
+            self.aim();
+        }
         if !self.may_act() || !self.repositories_dirty || self.repositories_busy {
             return;
         }

@@ -35,8 +35,10 @@ use crate::{
 /// Time after which the API server ends a watch. Shorter than its own choice: a watch whose connection died silently is
 /// noticed by this.
 const WATCH_MAX: u32 = 240;
-/// Objects in a page of a list. 500 is kubectl's number; at 20 KiB each a page is near 10 MiB.
-const PAGE_OBJECTS_MAX: u32 = 500;
+/// Objects in a page of a list. Each page is read as a whole: at 20 KiB an object it has 2 MiB.
+const PAGE_OBJECTS_MAX: u32 = 100;
+/// The same where only metadata is listed.
+const PAGE_METADATA_MAX: u32 = 500;
 const FORBIDDEN: u16 = 403;
 /// How long what a watch says may wait for the engine at the end.
 const SEND_MAX: Duration = Duration::from_secs(5);
@@ -57,11 +59,11 @@ pub(super) async fn run(client: Client, kind: Watched, changes: mpsc::Sender<Cha
             let read = |object: Repository| Seen::Repository(Box::new(RepositoryView::of(&object)));
             sink.pump(watcher(Api::all(client), config()), read).await
         }
-        Watched::Secrets => sink.pump(watcher(Api::<PartialObjectMeta<Secret>>::all(client), config()), there).await,
-        Watched::Tasks => sink.pump(watcher(Api::<PartialObjectMeta<Task>>::all(client), config()), there).await,
+        Watched::Secrets => sink.pump(watcher(Api::<PartialObjectMeta<Secret>>::all(client), metadata()), there).await,
+        Watched::Tasks => sink.pump(watcher(Api::<PartialObjectMeta<Task>>::all(client), metadata()), there).await,
         Watched::Namespaces => {
             let read = |object: PartialObjectMeta<Namespace>| Seen::Labels(object.metadata.labels.unwrap_or_default());
-            sink.pump(watcher(Api::<PartialObjectMeta<Namespace>>::all(client), config()), read).await
+            sink.pump(watcher(Api::<PartialObjectMeta<Namespace>>::all(client), metadata()), read).await
         }
         Watched::CronJobs => sink.pump(watcher(Api::<CronJob>::all(client), of_invokers()), child).await,
         Watched::ServiceAccounts => sink.pump(watcher(Api::<ServiceAccount>::all(client), of_invokers()), child).await,
@@ -72,6 +74,10 @@ pub(super) async fn run(client: Client, kind: Watched, changes: mpsc::Sender<Cha
 /// Settings of a watch of everything.
 pub(super) fn config() -> Config {
     Config::default().timeout(WATCH_MAX).page_size(PAGE_OBJECTS_MAX)
+}
+
+fn metadata() -> Config {
+    config().page_size(PAGE_METADATA_MAX)
 }
 
 fn of_invokers() -> Config {
