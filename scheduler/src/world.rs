@@ -4,149 +4,16 @@
 //! A change that arrives twice, or late, changes nothing the second time: an object replaces itself, and an older version
 //! of an object that is known is passed over.
 
+mod change;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use proto::{
-    conditions::Finding,
-    crd::{Reference, Repository, TargetRef, UsagePolicy},
-};
+use proto::{conditions::Finding, crd::TargetRef};
 use serde_json::Value;
 
+pub use change::{Change, RepositoryView, Seen, WATCHED, Watched};
+
 use crate::invoker::{Invoker, Key, ObjectName};
-
-/// Kinds of objects that are watched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Watched {
-    /// BackupConfigurations.
-    Configurations,
-    /// BackupBatches.
-    Batches,
-    /// Repositories.
-    Repositories,
-    /// Secrets; only their names.
-    Secrets,
-    /// Namespaces; only their labels.
-    Namespaces,
-    /// Tasks; only their names.
-    Tasks,
-    /// CronJobs of invokers.
-    CronJobs,
-    /// ServiceAccounts of invokers.
-    ServiceAccounts,
-    /// RoleBindings of invokers.
-    RoleBindings,
-}
-
-/// All of them.
-pub const WATCHED: [Watched; 9] = [
-    Watched::Configurations,
-    Watched::Batches,
-    Watched::Repositories,
-    Watched::Secrets,
-    Watched::Namespaces,
-    Watched::Tasks,
-    Watched::CronJobs,
-    Watched::ServiceAccounts,
-    Watched::RoleBindings,
-];
-
-impl Watched {
-    /// The kind of the objects.
-    pub fn kind(self) -> &'static str {
-        match self {
-            Self::Configurations => "BackupConfiguration",
-            Self::Batches => "BackupBatch",
-            Self::Repositories => "Repository",
-            Self::Secrets => "Secret",
-            Self::Namespaces => "Namespace",
-            Self::Tasks => "Task",
-            Self::CronJobs => "CronJob",
-            Self::ServiceAccounts => "ServiceAccount",
-            Self::RoleBindings => "RoleBinding",
-        }
-    }
-}
-
-/// An object, as far as it matters.
-#[derive(Debug, Clone)]
-pub enum Seen {
-    /// An invoker.
-    Invoker(Box<Invoker>),
-    /// A Repository.
-    Repository(Box<RepositoryView>),
-    /// Of a Namespace its labels, of others nothing but that they are there.
-    Labels(BTreeMap<String, String>),
-    /// An object of an invoker, without managed fields and status.
-    Child(Value),
-}
-
-/// What happened.
-#[derive(Debug, Clone)]
-pub enum Change {
-    /// An object is there, new or changed.
-    Present(Watched, ObjectName, Seen),
-    /// An object is gone.
-    Gone(Watched, ObjectName),
-    /// These are all objects of a kind: others are gone.
-    All(Watched, HashSet<ObjectName>),
-    /// The objects of a kind cannot be listed.
-    Blind {
-        /// The kind.
-        kind: Watched,
-        /// Why they cannot be listed.
-        why: String,
-        /// Whether it is a right that is missing. Else it may be over in a moment, and what was seen before counts.
-        is_lasting: bool,
-    },
-    /// A look for a target has shown this.
-    Target(TargetRef, Finding),
-}
-
-/// A Repository, as far as it matters.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct RepositoryView {
-    /// Where it is.
-    pub at: ObjectName,
-    /// Its UID.
-    pub uid: String,
-    /// Its version.
-    pub resource_version: String,
-    /// Name of its storage Secret; empty when none is named.
-    pub secret: String,
-    /// Whether a backend is set.
-    pub has_backend: bool,
-    /// Who may use it.
-    pub usage_policy: Option<UsagePolicy>,
-    /// Who uses it, as its status says.
-    pub references: Vec<Reference>,
-    /// Whether it is being deleted.
-    pub is_deleting: bool,
-    /// Whether it has Stash's finalizer.
-    pub has_finalizer: bool,
-    /// Whether its data shall be deleted with it.
-    pub wipe_out: bool,
-}
-
-impl RepositoryView {
-    /// Reads a Repository.
-    pub fn of(object: &Repository) -> Self {
-        let metadata = &object.metadata;
-        let backend = object.spec.backend.clone().unwrap_or_default();
-        let finalizers = metadata.finalizers.as_deref().unwrap_or_default();
-        Self {
-            at: ObjectName::of(metadata),
-            uid: metadata.uid.clone().unwrap_or_default(),
-            resource_version: metadata.resource_version.clone().unwrap_or_default(),
-            has_backend: backend.provider().is_some(),
-            secret: backend.storage_secret_name.unwrap_or_default(),
-            usage_policy: object.spec.usage_policy.clone(),
-            references: object.status.clone().map(|status| status.references).unwrap_or_default(),
-            is_deleting: metadata.deletion_timestamp.is_some(),
-            has_finalizer: finalizers.iter().any(|one| one == proto::names::REPOSITORY_FINALIZER),
-            wipe_out: object.spec.wipe_out.unwrap_or_default(),
-        }
-    }
-}
 
 /// Everything seen so far.
 #[derive(Debug, Default)]

@@ -26,15 +26,17 @@ async fn a_restart_writes_nothing_and_neither_does_waiting() {
         let target = json!({ "apiVersion": "v1", "kind": "Namespace", "name": "kube-system" });
         bed.configuration(name, "storage", target).await;
     }
-    let first = bed.scheduler("one");
+    let proxy = bed.proxy();
+    let first = bed.scheduler_through("one", proxy.kubeconfig_path());
     for name in ["a", "b", "c"] {
         bed.becomes(name, "Ready").await;
     }
     let listed = |object: &serde_json::Value| object["status"]["references"].as_array().map_or(0, Vec::len);
     wait_for(PATIENCE, || async { listed(&bed.read("repositories", "storage").await) == 3 }).await;
     drop(first);
+    assert!(!writes(&proxy).is_empty(), "the first one has written, and it was seen");
+    proxy.forget_requests();
 
-    let proxy = bed.proxy();
     // It waits for the Lease of the one that was killed; three renewals after it has it, all is done that it would do.
     let _second = bed.scheduler_through("two", proxy.kubeconfig_path());
     let renewals = || {
