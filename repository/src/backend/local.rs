@@ -214,8 +214,13 @@ fn list(root: &Path, kind: FileKind) -> io::Result<Vec<Listed>> {
     let folder = root.join(kind.folder());
     let mut files = Vec::new();
     if kind != FileKind::Pack {
-        list_folder(&folder, &mut files)?;
-        return Ok(files);
+        return match list_folder(&folder, &mut files) {
+            // rustic takes no locks and makes no folder for them. Without `config` the whole repository is gone, say unmounted.
+            Err(e) if kind == FileKind::Lock && e.kind() == io::ErrorKind::NotFound && root.join("config").exists() => {
+                Ok(files)
+            }
+            listed => listed.map(|()| files),
+        };
     }
     for entry in fs::read_dir(&folder)? {
         let entry = entry?;

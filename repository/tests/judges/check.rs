@@ -290,7 +290,7 @@ async fn turns_together_read_every_pack_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_folder_is_a_finding() {
-    for folder in ["data", "index", "keys", "locks", "snapshots"] {
+    for folder in ["data", "index", "keys", "snapshots"] {
         let place = tempfile::tempdir().unwrap();
         let repository = new_repository(place.path(), Version::V2).await;
         back_up(&repository, "/tmp/resources", &some_files(0, 5)).await;
