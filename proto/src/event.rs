@@ -14,9 +14,13 @@ use serde::Serialize;
 
 pub use body::{
     BODY_VERSION, InvokerPhaseChanged, InvokerRef, ObjectRef, RepositoryIntegrity, SessionCreated, SessionPhaseChanged,
+    UploadEnded, UploadStarted,
 };
 
-use crate::crd::{BackupSession, Condition, Invoker, InvokerPhase, Repository, SessionPhase};
+use crate::{
+    crd::{BackupSession, Condition, Invoker, InvokerPhase, Repository, SessionPhase},
+    upload::{Refusal, Saved},
+};
 
 /// Prefix of the subjects of all events.
 pub const SUBJECT_PREFIX: &str = "stash.event";
@@ -124,6 +128,41 @@ pub fn repository_integrity(repository: &Repository, now: Timestamp) -> Option<E
     let mark = status.last_backup_time.as_ref().map(|time| time.0.to_string()).unwrap_or_default();
     let about = About { version: "v1alpha1", kind: "repository", plural: "repositories", object: &object };
     Some(about.event("integrity", &format!("{integrity}@{mark}"), now, &body))
+}
+
+/// `upload.started`: an uploader takes the dump of a session's target.
+pub fn upload_started(session: &ObjectRef, target_index: u32, attempt: u32, now: Timestamp) -> Event {
+    let body = UploadStarted { version: BODY_VERSION, object: session.clone(), target_index, attempt };
+    of_upload(session).event("started", &format!("{target_index}/{attempt}"), now, &body)
+}
+
+/// `upload.finished`: the snapshot of a session's target is saved.
+pub fn upload_finished(about: UploadEnded, saved: &Saved, now: Timestamp) -> Event {
+    let body = UploadEnded { snapshot: Some(saved.clone()), ..about };
+    of_upload(&body.object).event("finished", &format!("{}/{}", body.target_index, body.attempt), now, &body)
+}
+
+/// `upload.failed`: an upload has ended without a snapshot. The dumper may open another one.
+pub fn upload_failed(about: UploadEnded, refusal: &Refusal, now: Timestamp) -> Event {
+    let body = UploadEnded { refusal: Some(refusal.clone()), ..about };
+    of_upload(&body.object).event("failed", &format!("{}/{}", body.target_index, body.attempt), now, &body)
+}
+
+/// An upload is about its session.
+fn of_upload(session: &ObjectRef) -> About<'_> {
+    About { version: "v1beta1", kind: "upload", plural: "backupsessions", object: session }
+}
+
+/// An event `repository.<what>`, told apart from others of that type by `mark`.
+pub(crate) fn about_repository(
+    object: &ObjectRef,
+    what: &str,
+    mark: &str,
+    time: Timestamp,
+    body: &impl Serialize,
+) -> Event {
+    let about = About { version: "v1alpha1", kind: "repository", plural: "repositories", object };
+    about.event(what, mark, time, body)
 }
 
 /// The two kinds that make sessions.

@@ -8,11 +8,25 @@
 //! - [`conditions`]: what a condition says in which case, word for word;
 //! - [`phase`]: which phase follows from which conditions;
 //! - [`event`]: facts for other services and tools, as CloudEvents;
-//! - [`stream`]: the streams and consumers of NATS that carry them.
+//! - [`stream`]: the streams and consumers of NATS that carry them;
+//! - [`key`], [`token`]: who may have what stored;
+//! - [`seal`], [`chunk`], [`upload`]: how a dump gets from the dumper to the uploader;
+//! - [`order`]: what the uploader is told to do with a Repository;
+//! - [`backend`], [`usage`]: where a Repository's data lies, and who may use it;
+//! - [`session_access`]: what a session's Secret holds, and where its Pod finds it.
 
+pub mod backend;
+pub mod chunk;
 pub mod conditions;
 pub mod crd;
 pub mod event;
+pub mod key;
 pub mod names;
+pub mod order;
 pub mod phase;
+pub mod seal;
+pub mod session_access;
 pub mod stream;
+pub mod token;
+pub mod upload;
+pub mod usage;

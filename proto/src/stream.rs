@@ -75,6 +75,27 @@ pub const DEAD: Stream = Stream {
 /// All streams.
 pub const STREAMS: [Stream; 3] = [EVENTS, ORDERS, DEAD];
 
+/// A bucket of keys and values, stored in files, one value for each key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bucket {
+    /// Name of the bucket.
+    pub name: &'static str,
+    /// Age at which a value goes in any case.
+    pub age_max: Duration,
+    /// Size in bytes of all values.
+    pub bytes_max: i64,
+    /// Size in bytes of the largest value.
+    pub value_bytes_max: i32,
+}
+
+/// Which upload may save the snapshot of a session's target. An entry outlives the session token that it stands for; 64 MiB hold
+/// 100,000 of them.
+pub const CLAIMS: Bucket =
+    Bucket { name: "STASH_CLAIMS", age_max: DAY, bytes_max: 64 << 20, value_bytes_max: 16 << 10 };
+
+/// Longest life of a session token: its claim must not be forgotten before.
+pub const TOKEN_LIFE_MAX: Duration = Duration::from_secs(20 * 60 * 60);
+
 /// A durable consumer, shared by all replicas of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Consumer {
@@ -113,6 +134,16 @@ pub const MAINTENANCE: Consumer = Consumer {
     deliveries_max: 10,
 };
 
+/// Results of maintenance for the dispatcher.
+pub const MAINTAINED: Consumer = Consumer {
+    stream: EVENTS.name,
+    durable: "dispatcher-maintained",
+    filter: "stash.event.repository.maintained.>",
+    ack_wait: Duration::from_secs(30),
+    pending_max: 256,
+    deliveries_max: 10,
+};
+
 /// Subject of maintenance orders. Exact: filters of a work queue's consumers must not overlap.
 pub const SUBJECT_MAINTAIN: &str = "stash.order.maintain";
 
@@ -136,7 +167,7 @@ mod tests {
 
     #[test]
     fn consumers_read_streams_that_there_are() {
-        for consumer in [DISPATCHER, MAINTENANCE] {
+        for consumer in [DISPATCHER, MAINTENANCE, MAINTAINED] {
             assert!(STREAMS.iter().any(|stream| stream.name == consumer.stream));
         }
     }

@@ -66,6 +66,9 @@ pub struct NatsArgs {
     /// File with the key of the client's certificate, PEM.
     #[arg(long, env, requires = "nats_certificate_file")]
     pub nats_key_file: Option<PathBuf>,
+    /// Prefix of the subjects on which answers come; the NATS user must be allowed to subscribe to them.
+    #[arg(long, env, default_value = "_INBOX")]
+    pub nats_inbox_prefix: String,
 }
 
 impl NatsArgs {
@@ -80,6 +83,7 @@ impl NatsArgs {
             nats_ca_file: None,
             nats_certificate_file: None,
             nats_key_file: None,
+            nats_inbox_prefix: "_INBOX".to_owned(),
         }
     }
 }

@@ -6,11 +6,12 @@
 use proto::{
     conditions::{Finding, Verdict, backend_secret_found, backup_target_found, repository_found, validation_passed},
     crd::{Driver, TargetRef},
+    usage,
 };
 
 use crate::{
     invoker::{Invoker, Member, ObjectName},
-    schedule, trigger, usage,
+    schedule, trigger,
     world::{RepositoryView, Watched, World},
 };
 

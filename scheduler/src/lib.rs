@@ -23,7 +23,6 @@ pub mod schedule;
 pub mod service;
 pub mod session;
 pub mod trigger;
-pub mod usage;
 pub mod world;
 
 use std::process::ExitCode;

@@ -9,7 +9,7 @@ use proto::{
     conditions::{self, Verdict, cron_job_created, upsert},
     crd::{Condition, InvokerPhase, MemberConditions, Reference},
     event::InvokerKind,
-    phase,
+    phase, usage,
 };
 use serde_json::{Value, json};
 
@@ -17,7 +17,6 @@ use crate::{
     assess::{Assessment, assess},
     invoker::{Invoker, InvokerStatus, Key, ObjectName},
     trigger::{self, TriggerSettings},
-    usage,
     world::{RepositoryView, World},
 };
 

@@ -4,7 +4,10 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Serialize};
 
-use crate::crd::{Condition, Invoker, InvokerPhase, SessionPhase};
+use crate::{
+    crd::{Condition, Invoker, InvokerPhase, SessionPhase},
+    upload::{Refusal, Saved},
+};
 
 /// Version of the bodies. It grows when a field changes its meaning; a new field leaves it as it is.
 pub const BODY_VERSION: u32 = 1;
@@ -107,4 +110,58 @@ pub struct RepositoryIntegrity {
     /// Number of snapshots.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub snapshot_count: Option<i64>,
+}
+
+/// Body of `upload.started`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UploadStarted {
+    /// [`BODY_VERSION`].
+    pub version: u32,
+    /// The session.
+    pub object: ObjectRef,
+    /// Which of its targets.
+    pub target_index: u32,
+    /// Counts the uploads of this target of this session.
+    pub attempt: u32,
+}
+
+/// Body of `upload.finished` and `upload.failed`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UploadEnded {
+    /// [`BODY_VERSION`].
+    pub version: u32,
+    /// The session.
+    pub object: ObjectRef,
+    /// Which of its targets.
+    pub target_index: u32,
+    /// Counts the uploads of this target of this session.
+    pub attempt: u32,
+    /// Namespace of the Repository.
+    pub repository_namespace: String,
+    /// Name of the Repository.
+    pub repository_name: String,
+    /// The snapshot, of one that finished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<Saved>,
+    /// Why there is none, of one that failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<Refusal>,
+}
+
+impl UploadEnded {
+    /// The end of an upload, before it is said how.
+    pub fn new(session: &ObjectRef, target_index: u32, attempt: u32) -> Self {
+        Self {
+            version: BODY_VERSION,
+            object: session.clone(),
+            target_index,
+            attempt,
+            repository_namespace: String::new(),
+            repository_name: String::new(),
+            snapshot: None,
+            refusal: None,
+        }
+    }
 }

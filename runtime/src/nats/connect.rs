@@ -72,7 +72,8 @@ pub async fn connect(args: &NatsArgs, name: &str, metrics: &mut Registry) -> Res
     let connected = Gauge::<i64, AtomicI64>::default();
     metrics.register("nats_connected", "1 while NATS can be reached, else 0", connected.clone());
     let addresses = args.nats_url.clone();
-    let options = with_user(with_tls(base(name), args), args).await?;
+    let options = base(name).custom_inbox_prefix(args.nats_inbox_prefix.clone());
+    let options = with_user(with_tls(options, args), args).await?;
     let watch = Arc::new(Watch { name: name.to_owned(), url: addresses.join(","), connected });
     let options = options.event_callback(move |event| {
         let watch = Arc::clone(&watch);

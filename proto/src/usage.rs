@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::crd::{NamespacesFrom, UsagePolicy};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
-use proto::crd::{NamespacesFrom, UsagePolicy};
 
 /// Whether objects in `namespace`, which has these labels, may use a Repository in `repository_namespace`. Without a
 /// policy only its own namespace may.

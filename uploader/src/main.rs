@@ -1,0 +1,7 @@
+//! `uploader`: see the library's head.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    uploader::run()
+}
