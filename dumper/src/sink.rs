@@ -5,10 +5,12 @@
 //! that nothing is in the dump twice and nothing stays that the second reading no longer shows.
 
 mod repository;
+mod stream;
 
 use jiff::Timestamp;
 
 pub use repository::{RepositorySink, has_ended};
+pub use stream::{StreamEnded, StreamSink, Tally};
 
 /// Why a sink took a file no more; ends the dump.
 pub type SinkError = Box<dyn std::error::Error + Send + Sync>;

@@ -10,7 +10,9 @@
 //! 3. Base mode proves nothing about the sender: that is what the session token, the first thing sent, is for.
 
 use aes_gcm::{Aes256Gcm, KeyInit as _, aead::Aead as _};
-use hpke::{Deserializable as _, OpModeR, OpModeS, Serializable as _, rand_core::CryptoRng};
+use hpke::{Deserializable as _, OpModeR, OpModeS, Serializable as _};
+
+pub use hpke::rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
 use crate::key::{AgreementKey, KEY_BYTES, Kem, PublicKey, agreement_public};

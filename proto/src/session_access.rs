@@ -20,6 +20,9 @@ pub const NATS_PASSWORD: &str = "nats-password";
 /// Key of the authorities' certificates for NATS, PEM; absent where the system's are right or there is no TLS.
 pub const NATS_CA: &str = "nats-ca.crt";
 
+/// Key of [`INBOX_PREFIX`].
+pub const NATS_INBOX_PREFIX: &str = "nats-inbox-prefix";
+
 /// Prefix of the inboxes of Jobs: their NATS user may subscribe to nothing else.
 pub const INBOX_PREFIX: &str = "_INBOX_job";
 
@@ -48,11 +51,12 @@ pub enum Variable {
 }
 
 /// The variables of containers that dump. Those whose key is not in the Secret are left out.
-pub const VARIABLES: [Variable; 6] = [
+pub const VARIABLES: [Variable; 7] = [
     Variable::File { name: "SESSION_TOKEN_FILE", key: TOKEN },
     Variable::File { name: "UPLOADER_KEY_FILE", key: UPLOADER_KEY },
     Variable::Value { name: "NATS_URL", key: NATS_URL },
     Variable::Value { name: "NATS_USER", key: NATS_USER },
     Variable::File { name: "NATS_PASSWORD_FILE", key: NATS_PASSWORD },
     Variable::File { name: "NATS_CA_FILE", key: NATS_CA },
+    Variable::Value { name: "NATS_INBOX_PREFIX", key: NATS_INBOX_PREFIX },
 ];
