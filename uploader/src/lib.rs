@@ -6,7 +6,7 @@
 //! ```
 //!
 //! 1. **Pure inside**: [`claim`] says who may save a session's snapshot, [`sequence`] which message is next, [`access`] where a
-//!    Repository's data lies. [`service`] does it, and nothing else talks to anybody.
+//!    Repository's data lies, [`maintenance`] what an order means. [`service`] does it, and nothing else talks to anybody.
 //! 2. **Proved, not claimed**: nothing is opened before the session token is verified; the token is read from a channel that only the
 //!    holder of this service's private key can read.
 //! 3. **One snapshot**: its time follows from session and target. Who may save it is a compare-and-set in NATS; right before it is saved the
@@ -21,6 +21,7 @@
 pub mod access;
 mod args;
 pub mod claim;
+pub mod maintenance;
 pub mod sequence;
 pub mod service;
 

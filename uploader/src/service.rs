@@ -11,6 +11,7 @@
 mod claims;
 mod filing;
 mod keys;
+mod maintenance;
 mod metrics;
 mod opening;
 mod repositories;
@@ -66,6 +67,7 @@ struct Shared {
 /// # Errors
 /// [`RunError`].
 pub async fn run(args: Args) -> Result<(), RunError> {
+    let Args { maintenance_max, check_read_data_days, .. } = args;
     let Args { runtime, kubeconfig, identity, namespace, uploads_max, lock_wait_seconds, key_days, .. } = args;
     let drain = shutdown::on_signals().map_err(RunError::Signals)?;
     let client = cluster::client(kubeconfig.as_deref()).await.map_err(RunError::Cluster)?;
@@ -91,6 +93,8 @@ pub async fn run(args: Args) -> Result<(), RunError> {
     let mut tasks = Tasks::default();
     tasks.spawn("keys", keys::run(keys, readiness.wait_for("keys"), drain.clone()));
     tasks.spawn("opening", opening::run(Arc::clone(&shared), readiness.wait_for("NATS"), drain.clone()));
+    let settings = maintenance::Settings { at_once: maintenance_max, read_data_days: check_read_data_days };
+    tasks.spawn("maintenance", maintenance::run(Arc::clone(&shared), settings, drain.clone()));
     tasks.spawn("voice", voice::run(connection, said, drain.clone()));
     tasks.spawn("admin", admin.serve(readiness, registry, drain.clone()));
     let ended = tasks.run(drain).await.map_err(RunError::Task);

@@ -1,7 +1,8 @@
 //! Repositories: read from the cluster each time, opened once while they stay the same.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -59,6 +60,41 @@ impl Repositories {
         self.opened(mark, access, true).await
     }
 
+    /// The repository that an order names; it is not made.
+    ///
+    /// # Errors
+    /// Everything that stops it, typed.
+    pub(super) async fn for_order(&self, namespace: &str, name: &str) -> Result<Repository, Refusal> {
+        let found = self.read(namespace, name).await?;
+        let (mark, access) = self.access(&found, namespace, name).await?;
+        Ok(self.opened(mark, access, false).await?.repository)
+    }
+
+    /// The storage of a backend; nothing is sent yet.
+    ///
+    /// # Errors
+    /// Backend or Secret do not say where or how.
+    pub(super) async fn storage(
+        &self,
+        namespace: &str,
+        name: &str,
+        backend: &crd::Backend,
+    ) -> Result<Arc<dyn repository::Backend>, Refusal> {
+        let full = format!("{namespace}/{name}");
+        let secret = self.secret(namespace, &full, backend).await?;
+        let access = access(&full, &BTreeMap::new(), backend, &secret, |name| std::env::var(name).ok())?;
+        let connected = access.location.connect(&access.options);
+        connected.map_err(|error| refusal(&error, "connect to the repository's storage"))
+    }
+
+    async fn secret(&self, namespace: &str, full: &str, backend: &crd::Backend) -> Result<Secret, Refusal> {
+        let name = secret_name(backend, full)?;
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+        let secret = secrets.get_opt(name).await.map_err(|error| unreadable("Secret", namespace, name, &error))?;
+        let missing = || format!("Repository {full}: there is no Secret {namespace}/{name}");
+        secret.ok_or_else(|| Refusal::new(Code::SecretNotFound, missing()))
+    }
+
     async fn read(&self, namespace: &str, name: &str) -> Result<crd::Repository, Refusal> {
         let api: Api<crd::Repository> = Api::namespaced(self.client.clone(), namespace);
         let found = api.get_opt(name).await.map_err(|error| unreadable("Repository", namespace, name, &error))?;
@@ -69,12 +105,7 @@ impl Repositories {
     async fn access(&self, found: &crd::Repository, namespace: &str, name: &str) -> Result<(String, Access), Refusal> {
         let full = format!("{namespace}/{name}");
         let backend = backend_of(found, &full)?;
-        let secret_name = secret_name(backend, &full)?;
-        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
-        let secret = secrets.get_opt(secret_name).await;
-        let secret = secret.map_err(|error| unreadable("Secret", namespace, secret_name, &error))?;
-        let missing = || format!("Repository {full}: there is no Secret {namespace}/{secret_name}");
-        let secret = secret.ok_or_else(|| Refusal::new(Code::SecretNotFound, missing()))?;
+        let secret = self.secret(namespace, &full, backend).await?;
         let versions =
             [found.metadata.generation.unwrap_or_default().to_string(), secret.resource_version().unwrap_or_default()];
         let mark = format!("{full} {} {}", found.uid().unwrap_or_default(), versions.join(" "));
