@@ -56,7 +56,8 @@ pub fn integrity(report: &CheckReport) -> Step {
     let all = report.findings.len() as u64 + report.findings_more;
     let more = all.saturating_sub(FINDINGS_NAMED_MAX as u64);
     let more = if more == 0 { String::new() } else { format!("; and {more} more") };
-    let reason = format!("{all} damaged or missing: {named}{more}. `kubectl stash check` lists them with the files they hit");
+    let reason =
+        format!("{all} damaged or missing: {named}{more}. `kubectl stash check` lists them with the files they hit");
     Step::Failed { reason }
 }
 

@@ -106,7 +106,10 @@ impl Board {
             Err(error) => return Outcome::Reject(format!("the order makes no sense: {error}")),
         };
         if order.version != ORDER_VERSION {
-            return Outcome::Reject(format!("the order has version {}; this program knows {ORDER_VERSION}", order.version));
+            return Outcome::Reject(format!(
+                "the order has version {}; this program knows {ORDER_VERSION}",
+                order.version
+            ));
         }
         let repository = format!("{}/{}", order.repository.namespace, order.repository.name);
         let (done, result) = oneshot::channel();
@@ -170,12 +173,16 @@ impl Board {
                 warn!(repository = order.repository.name, reason, "Maintenance is tried again");
                 return Outcome::Retry(STORAGE_AGAIN);
             }
-            Err(Failure { locked: true, reason, so_far, .. }) => {
-                Maintained { outcome: Ended::Postponed { reason }, seconds, ..so_far.map_or_else(|| begun(order), |found| *found) }
-            }
-            Err(Failure { reason, so_far, .. }) => {
-                Maintained { outcome: Ended::Failed { reason }, seconds, ..so_far.map_or_else(|| begun(order), |found| *found) }
-            }
+            Err(Failure { locked: true, reason, so_far, .. }) => Maintained {
+                outcome: Ended::Postponed { reason },
+                seconds,
+                ..so_far.map_or_else(|| begun(order), |found| *found)
+            },
+            Err(Failure { reason, so_far, .. }) => Maintained {
+                outcome: Ended::Failed { reason },
+                seconds,
+                ..so_far.map_or_else(|| begun(order), |found| *found)
+            },
         };
         info!(namespace = order.repository.namespace, repository = order.repository.name, outcome = ?result.outcome,
             kept = result.kept, removed = result.removed, integrity = ?result.integrity, seconds, "Maintained");

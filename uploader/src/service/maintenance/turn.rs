@@ -33,12 +33,18 @@ impl Turn {
     pub(super) async fn take(connection: &Connection, repository: &str, patience: Duration) -> Result<Self, String> {
         let started = Instant::now();
         // Names of Repositories may have characters that names of keys must not have.
-        let key = Sha256::digest(repository).iter().take(16).fold("maintain.".to_owned(), |key, byte| format!("{key}{byte:02x}"));
+        let key = Sha256::digest(repository)
+            .iter()
+            .take(16)
+            .fold("maintain.".to_owned(), |key, byte| format!("{key}{byte:02x}"));
         loop {
             match Self::attempt(connection, &key).await {
                 Ok(Some(turn)) => return Ok(turn),
                 Ok(None) if started.elapsed() >= patience => {
-                    return Err(format!("another replica has been maintaining {repository} for {} s", patience.as_secs()));
+                    return Err(format!(
+                        "another replica has been maintaining {repository} for {} s",
+                        patience.as_secs()
+                    ));
                 }
                 Ok(None) => sleep(LOOK_EVERY).await,
                 Err(error) => {
