@@ -112,8 +112,10 @@ fn the_messages_of_an_upload() {
         json(&Reply::Accepted),
         json(&Reply::Saved { saved: saved() }),
         json(&Reply::Ended { refusal: refusal() }),
-        String::from_utf8(Message::End(End { files: 2, listed: 1, written: 1, others: 1, ..End::default() }).encode()[1..].to_vec())
-            .unwrap(),
+        String::from_utf8(
+            Message::End(End { files: 2, listed: 1, written: 1, others: 1, ..End::default() }).encode()[1..].to_vec(),
+        )
+        .unwrap(),
     ];
     is_golden("upload-messages", &format!("{}\n", all.join("\n")));
 }

@@ -67,7 +67,9 @@ pub(super) async fn run(shared: Arc<Shared>, waiting: Waiting, mut drain: Drain)
     while !drain.is_signaled() {
         match shared.connection.client().queue_subscribe(SUBJECT_OPEN, QUEUE.to_owned()).await {
             Ok(mut opens) => {
-                drop(waiting.take());
+                // Ready is who is heard of: the server knows of the subscription when it has taken this.
+                let heard = async { shared.connection.client().flush().await.is_ok().then(|| waiting.take()) };
+                tokio::select! { heard = heard => drop(heard), () = drain.signaled() => return Ok(()) }
                 listen(&shared, &mut opens, &mut uploads, &under_way, &mut drain).await;
                 let _ = opens.unsubscribe().await;
             }

@@ -31,12 +31,15 @@ use proto::{
     session_access::{DISPATCHER_KEYS, UPLOADER_KEYS},
     token::{Claims, TOKEN_VERSION, sign},
 };
+use runtime::args::{LogArgs, LogFormat};
 use serde_json::{Value, json};
 use testkit::{ControlPlane, NatsServer, Population, Restic, S3Server, Server, ServerCommand, populate, wait_for};
 
 /// Time for anything to happen on a machine that compiles meanwhile.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 pub(crate) const PASSWORD: &str = "correct horse battery";
+/// The dumper's side logs as a program would.
+static LOG: std::sync::Once = std::sync::Once::new();
 /// Namespace of the services.
 const HOME: &str = "stowage";
 
@@ -58,6 +61,10 @@ impl Bed {
     }
 
     pub(crate) async fn with(objects: usize) -> Self {
+        LOG.call_once(|| {
+            let (log_format, log_level) = (LogFormat::Plain, "warn".parse().unwrap());
+            runtime::log::init(&LogArgs { log_format, log_level });
+        });
         let (control_plane, nats, s3) = tokio::join!(ControlPlane::start(), NatsServer::start(), S3Server::start());
         let client = control_plane.client().await;
         let folder = tempfile::tempdir().unwrap();
