@@ -12,6 +12,8 @@
 mod cluster;
 mod floor;
 mod median;
+mod transport;
+mod uploads;
 
 use std::{error::Error, path::PathBuf, process::ExitCode, time::Instant};
 
@@ -44,6 +46,21 @@ enum Verb {
         #[arg(long)]
         no_kubectl: bool,
     },
+    /// Run kubectl-stash, which does it all in one process, and dumper with uploader in turns, into the same kind of storage
+    Uploads {
+        /// Rounds; the first is thrown away
+        #[arg(long, default_value_t = 6)]
+        rounds: usize,
+        /// Folder with kubectl-stash, dumper and uploader
+        #[arg(long)]
+        programs: PathBuf,
+    },
+    /// Send files over NATS to a receiver that throws them away; print MB/s
+    Transport {
+        /// Bytes of files to send, in MB
+        #[arg(long, default_value_t = 2000)]
+        megabytes: u64,
+    },
 }
 
 #[tokio::main]
@@ -68,6 +85,8 @@ async fn run(verb: Verb) -> Result<(), Box<dyn Error>> {
             println!("{}", serde_json::json!({ "seconds": seconds, "kinds": kinds, "bytes": bytes }));
             Ok(())
         }
+        Verb::Uploads { rounds, programs } => uploads::run(rounds, &programs).await,
+        Verb::Transport { megabytes } => transport::run(megabytes).await,
         Verb::Cluster { rounds, kubectl_stash, no_kubectl } => cluster::run(rounds, &kubectl_stash, !no_kubectl),
     }
 }

@@ -27,8 +27,7 @@ use crate::{
     sink::{StreamSink, Tally},
 };
 pub use again::{Again, again};
-use link::Opening;
-pub use link::{Link, LinkError};
+pub use link::{Link, LinkError, Opening};
 
 /// What a dumper may have stored, and by whom.
 #[derive(Clone, Debug)]

@@ -11,6 +11,7 @@ use std::{
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum, parser::ValueSource};
 use jiff::Timestamp;
+use runtime::args::NatsArgs;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
@@ -19,7 +20,7 @@ use crate::{
     limits::Limits,
     name::NameScheme,
     service::{Gateway, Options, Persistence, chain},
-    web::{Server, WebOptions},
+    web::{Pushes, Server, WebOptions},
 };
 
 /// A Prometheus Pushgateway that also forgets, adds up and survives.
@@ -32,6 +33,8 @@ pub struct Cli {
     store: StoreArgs,
     #[command(flatten)]
     limits: Limits,
+    #[command(flatten)]
+    nats: NatsFlags,
     /// Log messages of this level and above
     #[arg(long = "log.level", value_enum, default_value_t = LogLevel::Info)]
     log_level: LogLevel,
@@ -92,6 +95,23 @@ struct StoreArgs {
     enable_utf8_names: bool,
 }
 
+#[derive(Debug, Args)]
+#[command(next_help_heading = "NATS")]
+struct NatsFlags {
+    /// Also take pushes on stash.metrics.push of these NATS servers, separated by commas [default: HTTP only]
+    #[arg(id = "nats_url", long = "nats.url", value_name = "URL", value_delimiter = ',')]
+    url: Vec<String>,
+    /// Name of the NATS user
+    #[arg(id = "nats_user", long = "nats.user", value_name = "NAME", requires = "nats_password_file")]
+    user: Option<String>,
+    /// File with the NATS user's password
+    #[arg(id = "nats_password_file", long = "nats.password-file", value_name = "FILE", requires = "nats_user")]
+    password_file: Option<PathBuf>,
+    /// File with certificates of authorities for NATS, PEM
+    #[arg(id = "nats_ca_file", long = "nats.ca-file", value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+}
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum LogLevel {
     Debug,
@@ -123,6 +143,9 @@ enum RunError {
     Serve(#[source] crate::web::ServeError),
     #[error("listen for signals")]
     Signals(#[source] std::io::Error),
+    /// NATS's address or credentials cannot be used.
+    #[error("reach NATS")]
+    Nats(#[source] runtime::nats::ConnectError),
 }
 
 /// Runs the program of this process: 0 after a signal or `/-/quit`, 1 when it cannot run, 2 for a wrong command line.
@@ -178,13 +201,14 @@ fn start_logging(level: LogLevel, format: LogFormat) {
 
 impl Cli {
     async fn run(self, flags: BTreeMap<String, String>) -> Result<(), RunError> {
-        let Self { web, store, limits, .. } = self;
+        let Self { web, store, limits, nats, .. } = self;
         let address = address(&web.listen_address)?;
         let is_checked = !store.disable_consistency_check;
         let options = store.options(limits)?;
         let gateway = Arc::new(Gateway::open(options, Timestamp::now()).map_err(RunError::Journal)?);
         let (options, web_config) = (web.options(is_checked, flags), web.config_file);
         let server = Server::bind(gateway.clone(), options, address, web_config).await.map_err(RunError::Serve)?;
+        let over_nats = nats.pushes(server.pushes()).await?;
         let address = server.address().map_err(RunError::Signals)?;
         tracing::info!(%address, "Listening");
         let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
@@ -199,9 +223,38 @@ impl Cli {
             () = server.serve(end) => {}
             () = gateway.run_expiry(Timestamp::now) => {}
             () = gateway.clone().run_snapshots() => {}
+            () = over_nats => {}
         }
         tracing::info!("Stopped");
         Ok(())
+    }
+}
+
+impl NatsFlags {
+    /// What takes pushes over NATS; without an address it never ends and does nothing.
+    async fn pushes(self, pushes: Pushes) -> Result<impl Future<Output = ()>, RunError> {
+        let Self { url, user, password_file, ca_file } = self;
+        let connection = match url.is_empty() {
+            true => None,
+            false => {
+                let plain = NatsArgs::plain("");
+                let args = NatsArgs {
+                    nats_url: url,
+                    nats_user: user,
+                    nats_password_file: password_file,
+                    nats_ca_file: ca_file,
+                    ..plain
+                };
+                let mut metrics = prometheus_client::registry::Registry::default();
+                Some(runtime::nats::connect(&args, "metrics-gateway", &mut metrics).await.map_err(RunError::Nats)?)
+            }
+        };
+        Ok(async move {
+            match connection {
+                Some(connection) => crate::nats::run(connection.client().clone(), pushes).await,
+                None => std::future::pending().await,
+            }
+        })
     }
 }
 

@@ -13,9 +13,8 @@
 //!
 //! - pure: [`family`](Family) (the model), `exposition` (formats), `grouping`, `name`, `number`, `prepare`, `ready`, `aggregate`,
 //!   `store` (state and changes), `config`, `limits`;
-//! - with effects: `journal` (files), `web` (network), `service` (puts them together), `args` (the program).
-//!
-//! Another transport than HTTP calls [`Gateway::push`] with what it read.
+//! - with effects: `journal` (files), `web` (HTTP), [`nats`] (the same requests over NATS), `service` (puts them together), `args` (the
+//!   program).
 
 mod aggregate;
 mod args;
@@ -26,6 +25,7 @@ mod grouping;
 mod journal;
 mod limits;
 mod name;
+pub mod nats;
 mod number;
 mod own_metrics;
 mod prepare;
@@ -48,4 +48,4 @@ pub use limits::Limits;
 pub use name::NameScheme;
 pub use prepare::{Inconsistency, Mode};
 pub use service::{Gateway, Options, Persistence, PushError, PushRequest, Pushed};
-pub use web::{ServeError, Server, WebConfigError, WebOptions};
+pub use web::{Pushes, ServeError, Server, WebConfigError, WebOptions};

@@ -18,5 +18,5 @@ mod tls;
 mod web_config;
 
 pub use handle::WebOptions;
-pub use server::{ServeError, Server};
+pub use server::{Pushes, ServeError, Server};
 pub use web_config::WebConfigError;

@@ -14,6 +14,8 @@ mod generate;
 mod hostile;
 #[path = "gateway/monitoring.rs"]
 mod monitoring;
+#[path = "gateway/nats.rs"]
+mod nats;
 #[path = "gateway/page.rs"]
 mod page;
 #[path = "gateway/protection.rs"]

@@ -53,9 +53,13 @@ pub enum LinkError {
 }
 
 /// What came of opening.
-pub(super) enum Opening {
+#[derive(Debug)]
+pub enum Opening {
+    /// Messages may be sent.
     Opened(Link),
+    /// The snapshot is there already.
     Saved(Saved),
+    /// There was an attempt with this or a higher number.
     Behind(u32),
 }
 
@@ -86,7 +90,7 @@ impl Link {
     ///
     /// # Errors
     /// [`LinkError`].
-    pub(super) async fn open(client: &Client, access: &Access, attempt: u32) -> Result<Opening, LinkError> {
+    pub async fn open(client: &Client, access: &Access, attempt: u32) -> Result<Opening, LinkError> {
         let mut random = hpke_random();
         let (encapsulated, mut sender) = Sender::new(&access.uploader, &mut random).map_err(LinkError::Seal)?;
         let header = OpenEnvelope::header(&access.uploader, &encapsulated);
@@ -121,7 +125,7 @@ impl Link {
     ///
     /// # Errors
     /// [`LinkError`]. The queue of chunks is closed then.
-    pub(super) async fn run(
+    pub async fn run(
         mut self,
         mut chunks: mpsc::Receiver<Vec<u8>>,
         end: oneshot::Receiver<Result<proto::upload::End, String>>,

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use http::StatusCode;
 use http_body_util::{BodyExt as _, Either, Full};
-use hyper::body::{Body, Frame, Incoming};
+use hyper::body::{Body, Frame};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::limits::Limits;
@@ -76,6 +76,11 @@ impl Memory {
     }
 }
 
+/// What a request brings, whatever brings the request.
+pub(super) trait RequestBody: Body<Data = Bytes, Error: std::fmt::Display> + Unpin + Send {}
+
+impl<B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin + Send> RequestBody for B {}
+
 /// A body that was read, with its memory.
 #[derive(Debug)]
 pub(super) struct ReadBody {
@@ -85,7 +90,7 @@ pub(super) struct ReadBody {
 
 /// Reads a body and undoes its Content-Encoding.
 pub(super) async fn read(
-    body: Incoming,
+    body: impl RequestBody,
     encoding: Option<&str>,
     limits: &Limits,
     memory: &Memory,
@@ -114,7 +119,7 @@ pub(super) async fn read(
     Ok(ReadBody { bytes: decoded, _held: held })
 }
 
-async fn collect(mut body: Incoming, max: usize, memory: &Memory) -> Result<ReadBody, BodyError> {
+async fn collect(mut body: impl RequestBody, max: usize, memory: &Memory) -> Result<ReadBody, BodyError> {
     let announced = body.size_hint().lower();
     if announced > max as u64 {
         discard(body).await;
@@ -122,7 +127,7 @@ async fn collect(mut body: Incoming, max: usize, memory: &Memory) -> Result<Read
     }
     let (mut bytes, mut held) = (Vec::new(), None);
     while let Some(frame) = body.frame().await {
-        let broken = |error| BodyError::new(StatusCode::BAD_REQUEST, format!("the body cannot be read: {error}"));
+        let broken = |error: _| BodyError::new(StatusCode::BAD_REQUEST, format!("the body cannot be read: {error}"));
         let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
         if bytes.len() + data.len() > max {
             discard(body).await;
@@ -134,7 +139,7 @@ async fn collect(mut body: Incoming, max: usize, memory: &Memory) -> Result<Read
     Ok(ReadBody { bytes, _held: held })
 }
 
-async fn discard(mut body: Incoming) {
+async fn discard(mut body: impl RequestBody) {
     let discarding = async {
         let mut left = DISCARDED_BYTES_MAX;
         while let Some(Ok(frame)) = body.frame().await {

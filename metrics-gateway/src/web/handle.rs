@@ -4,13 +4,12 @@ use std::{collections::BTreeMap, io::Write as _, sync::Arc, time::Instant};
 
 use flate2::{Compression, write::GzEncoder};
 use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
-use hyper::body::Incoming;
 use jiff::Timestamp;
 use tokio::sync::{Notify, Semaphore};
 
 use super::{
     api,
-    body::{self, ChunkWriter, Memory, ResponseBody, full},
+    body::{self, ChunkWriter, Memory, RequestBody, ResponseBody, full},
     page, push,
     route::{Paths, Route, route},
 };
@@ -65,7 +64,7 @@ impl Handler {
     }
 
     /// Answers a request.
-    pub(super) async fn handle(&self, request: Request<Incoming>) -> Response {
+    pub(super) async fn handle(&self, request: Request<impl RequestBody>) -> Response {
         let (parts, body) = request.into_parts();
         let now = Timestamp::now();
         let route = route(&parts.method, parts.uri.path(), &self.paths);
@@ -77,7 +76,21 @@ impl Handler {
         response
     }
 
-    async fn answer(&self, route: Route, parts: &http::request::Parts, body: Incoming, now: Timestamp) -> Response {
+    /// Answers a push or a deletion that another transport has brought; nothing else is asked for that way.
+    pub(super) async fn handle_push(&self, request: Request<impl RequestBody>) -> Response {
+        match route(request.method(), request.uri().path(), &self.paths) {
+            Route::Push(..) | Route::Delete(_) | Route::BadPath | Route::WrongMethod(_) => self.handle(request).await,
+            _ => text(StatusCode::NOT_FOUND, "only pushes to /metrics/job/… and their deletion come this way"),
+        }
+    }
+
+    async fn answer(
+        &self,
+        route: Route,
+        parts: &http::request::Parts,
+        body: impl RequestBody,
+        now: Timestamp,
+    ) -> Response {
         let headers = &parts.headers;
         match route {
             Route::Healthy | Route::Ready if self.gateway.is_healthy() => text(StatusCode::OK, "OK"),

@@ -3,11 +3,10 @@
 use std::{fmt::Write as _, sync::Arc};
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use hyper::body::Incoming;
 use jiff::Timestamp;
 
 use super::{
-    body::{self, Memory},
+    body::{self, Memory, RequestBody},
     handle::{Handler, Response, text},
 };
 use crate::{
@@ -213,7 +212,7 @@ fn escaped(text: &str) -> String {
 pub(super) async fn delete(
     handler: &Handler,
     headers: &HeaderMap,
-    body: Incoming,
+    body: impl RequestBody,
     now: Timestamp,
     memory: &Memory,
 ) -> Response {

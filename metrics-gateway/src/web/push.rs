@@ -1,11 +1,10 @@
 //! Pushes over HTTP.
 
 use http::{HeaderMap, StatusCode, header};
-use hyper::body::Incoming;
 use jiff::Timestamp;
 
 use super::{
-    body::{self, Memory, ResponseBody, full},
+    body::{self, Memory, RequestBody, ResponseBody, full},
     handle::{Response, text},
 };
 use crate::{
@@ -29,7 +28,7 @@ pub(super) async fn push(
     memory: &Memory,
     (mode, path): (Mode, &str),
     headers: &HeaderMap,
-    body: Incoming,
+    body: impl RequestBody,
     is_checked: bool,
     now: Timestamp,
 ) -> Response {

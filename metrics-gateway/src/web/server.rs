@@ -2,7 +2,9 @@
 
 use std::{convert::Infallible, future::Future, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use http::{HeaderValue, Request, StatusCode, header};
+use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -84,6 +86,11 @@ impl Server {
         self.listener.local_addr()
     }
 
+    /// For who brings pushes by another way than HTTP.
+    pub fn pushes(&self) -> Pushes {
+        Pushes(self.shared.clone())
+    }
+
     /// Serves until `end` is ready or somebody asks for the end over HTTP; requests under way are finished.
     pub async fn serve(self, end: impl Future<Output = ()>) {
         let (ending, watcher) = watch::channel(false);
@@ -110,6 +117,19 @@ impl Server {
         if tokio::time::timeout(DRAIN_TIME_MAX, permits.acquire_many(CONNECTIONS_MAX)).await.is_err() {
             tracing::warn!("Requests were cut off at the end");
         }
+    }
+}
+
+/// Takes pushes that did not come over HTTP; who may bring them is decided by who brings them.
+#[derive(Clone)]
+pub struct Pushes(Arc<Shared>);
+
+impl Pushes {
+    /// Answers as the same request over HTTP would be: status, headers and text.
+    pub async fn answer(&self, request: Request<Bytes>) -> http::Response<Bytes> {
+        let (parts, body) = self.0.handler.handle_push(request.map(Full::new)).await.into_parts();
+        let text = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+        http::Response::from_parts(parts, text)
     }
 }
 
