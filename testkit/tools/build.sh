@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the real programs that tests, demo and benchmarks run, into $STOWAGE_TOOLS (default ~/.cache/stowage/tools):
-# each from its pinned Go module beside this script, Azurite from npm, rustic and cargo-deny from crates.io. A program is
-# built once per pin; to run this again costs nothing. Go's own caches are left as they are: they are shared with whatever else
+# each from its pinned Go module beside this script, Azurite from npm, rustic and cargo-deny from crates.io. What a node that
+# runs Pods needs of the system is installed where the user may (Debian, root). A program is built once per pin; to run this again costs nothing. Go's own caches are left as they are: they are shared with whatever else
 # uses Go.
 #
 # Programs in KUBEBUILDER_ASSETS (the ecosystem's convention: etcd, kube-apiserver, kubectl) are linked, not built.
@@ -10,8 +10,9 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 tools=${STOWAGE_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/stowage/tools}
-every=(kubectl etcd kube-apiserver kube-controller-manager restic restic-0.13 versitygw nats-server rest-server
-  fake-gcs-server azurite rustic-judge pushgateway promtool prometheus cargo-deny)
+every=(kubectl etcd kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubelet coredns kustomize kubeconform
+  restic restic-0.13 versitygw nats-server nats rest-server fake-gcs-server azurite rustic-judge pushgateway promtool
+  prometheus cargo-deny)
 built=0 # programs built in this run
 
 say() { echo "make tools: $*" >&2; }
@@ -38,7 +39,7 @@ once() {
 go_pin() {
   local module=$1
   shift
-  { cat "$here/$module"/go.* && echo "${go_environment[@]}" "$@"; } | sha256sum | cut -d' ' -f1
+  { find "$here/$module" -maxdepth 1 \( -name 'go.*' -o -name main.go \) | sort | xargs cat && echo "${go_environment[@]}" "$@"; } | sha256sum | cut -d' ' -f1
 }
 
 go_environment=(GOTOOLCHAIN=local CGO_ENABLED=0 "GOFLAGS=-buildvcs=false -trimpath -mod=readonly")
@@ -96,9 +97,13 @@ program() {
     return
   fi
   case $1 in
-    kube-apiserver | kube-controller-manager | kubectl)
+    kube-apiserver | kube-controller-manager | kube-scheduler | kube-proxy | kubelet | kubectl)
       go_program "$1" kubernetes "k8s.io/kubernetes/cmd/$1" "$kubernetes_ldflags" ;;
     etcd) go_program etcd etcd go.etcd.io/etcd/server/v3 '-s -w' ;;
+    coredns) go_program coredns coredns . '-s -w' ;;
+    kustomize) go_program kustomize kustomize sigs.k8s.io/kustomize/kustomize/v5 '-s -w' ;;
+    kubeconform) go_program kubeconform kubeconform github.com/yannh/kubeconform/cmd/kubeconform '-s -w' ;;
+    nats) go_program nats natscli github.com/nats-io/natscli/nats '-s -w' ;;
     nats-server) go_program nats-server nats-server github.com/nats-io/nats-server/v2 '-s -w' ;;
     versitygw) go_program versitygw versitygw github.com/versity/versitygw/cmd/versitygw '-s -w' ;;
     restic | restic-0.13) go_program "$1" "$1" github.com/restic/restic/cmd/restic '-s -w' ;;
@@ -114,20 +119,37 @@ program() {
   esac
 }
 
+# install PACKAGE...: false where this user or system cannot.
+install() {
+  [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null || return 1
+  say "installing $*"
+  (apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@") >"$tools/apt.log" 2>&1 ||
+    die "installing $* failed; the whole output is in $tools/apt.log"
+}
+
 # What Rust needs to link: a C compiler (ring, zstd) and lld (.cargo/config.toml).
 linker() {
   if command -v cc >/dev/null && command -v ld.lld >/dev/null; then return; fi
-  if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
-    say "installing gcc and lld"
-    if (apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends gcc libc6-dev lld) \
-      >"$tools/apt.log" 2>&1; then return; fi
-    die "installing gcc and lld failed; the whole output is in $tools/apt.log"
-  fi
-  die "a C compiler and lld are needed; install the packages gcc and lld"
+  install gcc libc6-dev lld || die "a C compiler and lld are needed; install the packages gcc and lld"
+}
+
+# What testkit's node needs beside the programs built here; without it the tests that run Pods are skipped.
+node_packages=(containerd runc containernetworking-plugins iptables iproute2 conntrack busybox-static)
+node_programs=(containerd runc iptables ip conntrack busybox)
+node_runtime() {
+  local program missing=()
+  [[ $(uname) == Linux ]] || return 0
+  for program in "${node_programs[@]}"; do command -v "$program" >/dev/null || missing+=("$program"); done
+  [[ -e /usr/lib/cni/bridge || -e /opt/cni/bin/bridge || -e /usr/libexec/cni/bridge ]] || missing+=("network plugins")
+  if [[ ${#missing[@]} == 0 ]] || install "${node_packages[@]}"; then return 0; fi
+  say "tests that run Pods will be skipped: ${missing[*]} missing (as root on Debian, this installs them)"
 }
 
 mkdir -p "$tools"
-[[ $# -gt 0 ]] || set -- "${every[@]}"
 linker
+if [[ $# == 0 ]]; then
+  set -- "${every[@]}"
+  node_runtime
+fi
 for name in "$@"; do program "$name"; done
 if ((built > 0)); then say "$built programs built in $SECONDS s, in $tools"; fi
