@@ -23,9 +23,11 @@ use crate::{
     pki::{Authority, Identity},
     port::Port,
     server::{Server, ServerCommand, StartError},
+    site::Site,
     tool::find_tool,
 };
 use api_server::ApiServerFiles;
+pub(crate) use api_server::SERVICE_ADDRESSES;
 use etcd::Etcd;
 pub use user::User;
 pub(crate) use user::client;
@@ -41,6 +43,7 @@ pub struct ControlPlaneBuilder {
     separate_events: bool,
     api_flags: Vec<String>,
     etcd_flags: Vec<String>,
+    site: Site,
 }
 
 impl ControlPlaneBuilder {
@@ -73,6 +76,12 @@ impl ControlPlaneBuilder {
         self
     }
 
+    /// Runs the servers in that place.
+    pub(crate) fn site(mut self, site: Site) -> Self {
+        self.site = site;
+        self
+    }
+
     /// Starts the control plane and waits until it is ready.
     ///
     /// # Panics
@@ -89,9 +98,10 @@ impl ControlPlaneBuilder {
         let folder = Folder::new("control-plane").map_err(StartError::prepare("a folder"))?;
         let port = Port::reserve().map_err(StartError::prepare("a port for kube-apiserver"))?;
         let authority = Authority::new("testkit")?;
-        let files = ApiServerFiles::write(folder.path(), &authority)?;
-        let etcd = Etcd::spawn("etcd", folder.path(), &self.etcd_flags)?;
-        let events = self.separate_events.then(|| Etcd::spawn("etcd-events", folder.path(), &self.etcd_flags));
+        let files = ApiServerFiles::write(folder.path(), &authority, self.site)?;
+        let spawn_etcd = |name| Etcd::spawn(name, folder.path(), self.site, &self.etcd_flags);
+        let etcd = spawn_etcd("etcd")?;
+        let events = self.separate_events.then(|| spawn_etcd("etcd-events"));
         let events = events.transpose()?;
         let admin = authority.client("admin", &["system:masters"])?;
         let mut control_plane = ControlPlane {
@@ -105,6 +115,7 @@ impl ControlPlaneBuilder {
             port,
             folder,
             flags: self.api_flags,
+            site: self.site,
         };
         write(&control_plane.kubeconfig_path(), &control_plane.kubeconfig(&control_plane.admin))?;
         control_plane.run_api_server().await?;
@@ -127,6 +138,7 @@ pub struct ControlPlane {
     files: ApiServerFiles,
     port: Port,
     flags: Vec<String>,
+    site: Site,
     folder: Folder,
 }
 
@@ -144,9 +156,9 @@ impl ControlPlane {
         ControlPlaneBuilder::default()
     }
 
-    /// Base URL of the API server, `https://127.0.0.1:<port>`.
+    /// Base URL of the API server, `https://127.0.0.1:<port>`; that of a node has the node's address.
     pub fn url(&self) -> String {
-        format!("https://127.0.0.1:{}", self.port.number())
+        format!("https://{}:{}", self.site.address(), self.port.number())
     }
 
     /// Certificate of the authority that signed the API server's certificate, PEM.
@@ -266,6 +278,11 @@ impl ControlPlane {
         answer.unwrap_or_else(|error| panic!("apply {path}: {error}"));
     }
 
+    /// Issues certificates that the API server trusts.
+    pub(crate) fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
     pub(crate) fn admin(&self) -> &Identity {
         &self.admin
     }
@@ -276,8 +293,8 @@ impl ControlPlane {
 
     async fn run_api_server(&mut self) -> Result<(), StartError> {
         let etcds = (self.etcd.url(), self.events.as_ref().map(Etcd::url));
-        let command = api_server::command(&self.files, self.port.number(), etcds, &self.flags)?;
-        let mut server = Server::spawn(command)?;
+        let command = api_server::command(&self.files, self.site, self.port.number(), etcds, &self.flags)?;
+        let mut server = Server::spawn(self.site.command(command))?;
         let client = client(&self.kubeconfig_path()).await;
         server.wait_until(START_MAX, || answers(&client, "/readyz")).await?;
         server.wait_until(START_MAX, || answers(&client, "/api/v1/namespaces/default")).await?;
@@ -304,7 +321,7 @@ impl ControlPlane {
                 "--secure-port=0",
                 "--controllers=*",
             ]);
-        let mut server = Server::spawn(command)?;
+        let mut server = Server::spawn(self.site.command(command))?;
         let client = self.client().await;
         let account = "/api/v1/namespaces/default/serviceaccounts/default";
         server.wait_until(START_MAX, || answers(&client, account)).await?;

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::{
     port::Port,
     server::{Server, ServerCommand, StartError},
+    site::Site,
     tool::find_tool,
 };
 
@@ -24,14 +25,15 @@ pub(super) struct Etcd {
     _server: Server,
     clients: Port,
     _peers: Port,
+    site: Site,
 }
 
 impl Etcd {
     /// Starts etcd; the API server waits for it, so nobody else has to.
-    pub(super) fn spawn(name: &str, folder: &Path, flags: &[String]) -> Result<Self, StartError> {
+    pub(super) fn spawn(name: &str, folder: &Path, site: Site, flags: &[String]) -> Result<Self, StartError> {
         let port = || Port::reserve().map_err(StartError::prepare(format!("a port for {name}")));
         let (clients, peers) = (port()?, port()?);
-        let url = |port: &Port| format!("http://127.0.0.1:{}", port.number());
+        let url = |port: &Port| format!("http://{}:{}", site.address(), port.number());
         let command = ServerCommand::new(name, find_tool("etcd")?, folder)
             .arg(format!("--data-dir={name}.data"))
             .arg(format!("--listen-client-urls={}", url(&clients)))
@@ -43,11 +45,11 @@ impl Etcd {
             // A lone member waits for one heartbeat before it elects itself: short ones start it sooner.
             .args(["--unsafe-no-fsync", "--log-level=warn", "--heartbeat-interval=10", "--election-timeout=100"])
             .args(flags);
-        Ok(Self { _server: Server::spawn(command)?, clients, _peers: peers })
+        Ok(Self { _server: Server::spawn(site.command(command))?, clients, _peers: peers, site })
     }
 
     pub(super) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.clients.number())
+        format!("http://{}:{}", self.site.address(), self.clients.number())
     }
 
     /// Forgets every revision before the present one, and returns when that is done. API servers learn of it as from one
