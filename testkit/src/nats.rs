@@ -24,6 +24,7 @@ pub struct NatsServer {
     server: Option<Server>,
     url: String,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
     // Last: the store is removed after the server has ended.
     folder: Folder,
 }
@@ -42,14 +43,27 @@ impl NatsServer {
     /// # Panics
     /// As [`NatsServer::start`].
     pub async fn start_with(arguments: &[&str]) -> Self {
-        let started = Self::try_start(arguments).await;
+        let arguments = [&["-js", "-sd", "store"], arguments].concat();
+        let started = Self::try_start(&arguments, &[]).await;
         started.unwrap_or_else(|error| panic!("start a nats-server: {}", error.chain()))
     }
 
-    async fn try_start(arguments: &[&str]) -> Result<Self, StartError> {
+    /// Starts a server with a configuration file and the variables that it refers to. Address and ports are the test's,
+    /// whatever the file says; the folder for JetStream is the variable `NATS_STORE`.
+    ///
+    /// # Panics
+    /// As [`NatsServer::start`], also when the file is not valid.
+    pub async fn start_configured(file: &Path, environment: &[(&str, &str)]) -> Self {
+        let file = file.to_string_lossy();
+        let started = Self::try_start(&["-c", &file, "--http_port", "-1"], environment).await;
+        started.unwrap_or_else(|error| panic!("start a nats-server with {file}: {}", error.chain()))
+    }
+
+    async fn try_start(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Self, StartError> {
         let folder = Folder::new("nats").map_err(StartError::prepare("a folder"))?;
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        let mut nats = Self { server: None, url: String::new(), arguments, folder };
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let mut nats = Self { server: None, url: String::new(), arguments, environment, folder };
         nats.run("-1").await?;
         Ok(nats)
     }
@@ -58,9 +72,11 @@ impl NatsServer {
         let folder = self.folder.path();
         // A ports file of a server that was killed would be taken for the new one's.
         ports_file(folder).map(fs::remove_file);
-        let command = ServerCommand::new("nats-server", find_tool("nats-server")?, folder)
-            .args(["--addr", "127.0.0.1", "--port", port, "--ports_file_dir", ".", "-js", "-sd", "store"])
+        let mut command = ServerCommand::new("nats-server", find_tool("nats-server")?, folder)
+            .args(["--addr", "127.0.0.1", "--port", port, "--ports_file_dir", "."])
             .args(&self.arguments);
+        command.environment.clone_from(&self.environment);
+        let command = command.env("NATS_STORE", folder.join("store").to_string_lossy());
         let mut server = Server::spawn(command)?;
         server.wait_until(START_MAX, || async { client_url(folder).is_some() }).await?;
         self.url = client_url(folder).expect("the file must be there: it was a moment ago");
