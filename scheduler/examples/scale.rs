@@ -98,7 +98,7 @@ async fn fill(control_plane: &ControlPlane, client: &Client, configurations: usi
         let ran = command.env("KUBECONFIG", control_plane.kubeconfig_path()).args(arguments).output().unwrap();
         assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     };
-    for path in ["/../k8s/crds", "/../k8s/rbac/scheduler.yaml"] {
+    for path in ["/../k8s/crds", "/../k8s/base/scheduler/rbac.yaml"] {
         kubectl(&["apply", "-f", &format!("{}{path}", env!("CARGO_MANIFEST_DIR"))]);
     }
     kubectl(&["wait", "--for=condition=established", "crd", "--all", "--timeout=90s"]);

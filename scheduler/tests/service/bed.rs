@@ -33,7 +33,7 @@ impl Bed {
         let bed = Self { nats, control_plane, client, user, folder };
         bed.kubectl(&["apply", "-f", concat!(env!("CARGO_MANIFEST_DIR"), "/../k8s/crds")]);
         bed.kubectl(&["wait", "--for=condition=established", "crd", "--all", "--timeout=90s"]);
-        bed.kubectl(&["apply", "-f", concat!(env!("CARGO_MANIFEST_DIR"), "/../k8s/rbac/scheduler.yaml")]);
+        bed.kubectl(&["apply", "-f", concat!(env!("CARGO_MANIFEST_DIR"), "/../k8s/base/scheduler/rbac.yaml")]);
         for role in ["stowage-scheduler", "stowage-lease"] {
             bed.kubectl(&["create", "clusterrolebinding", role, "--clusterrole", role, "--user", "scheduler"]);
         }
