@@ -8,12 +8,14 @@
 //!    `imagePullPolicy: Never` or `IfNotPresent`. `stowage.local/busybox:1` is there from the start.
 //! 4. A server that the test runs on loopback (nats-server, S3) is reached by Pods through [`Node::publish`]. Servers can as
 //!    well run as Pods. From the test, addresses of Pods and Services work as they are; names of Services do not.
-//! 5. [`Node::can_run`] tells what is missing: Linux, root, or a program.
+//! 5. Claims for storage are bound to folders of the node, at most eight.
+//! 6. [`Node::can_run`] tells what is missing: Linux, root, or a program.
 
 mod forward;
 mod namespaces;
 mod programs;
 mod requirements;
+mod volumes;
 
 use std::{
     fs::File,
@@ -181,6 +183,8 @@ impl Node {
             self.servers.push(self.spawn(command)?);
         }
         self.run_kubelet().await?;
+        let volumes = volumes::make(self.folder.path()).map_err(StartError::prepare("volumes"))?;
+        self.apply("volumes", &volumes.to_string())?;
         self.run_cluster_dns().await
     }
 
@@ -200,13 +204,17 @@ impl Node {
     }
 
     async fn run_cluster_dns(&mut self) -> Result<(), StartError> {
-        let file = self.folder.path().join("cluster-dns.yaml");
-        std::fs::write(&file, include_str!("node/cluster-dns.yaml")).map_err(StartError::prepare("cluster DNS"))?;
-        succeed("cluster DNS", self.kubectl().args(["apply", "-f"]).arg(&file).output())?;
+        self.apply("cluster-dns", include_str!("node/cluster-dns.yaml"))?;
         let client = self.client().await;
         let path = "/apis/apps/v1/namespaces/kube-system/deployments/coredns";
         let kubelet = self.kubelet.as_mut().expect("kubelet must run: run() has started it");
         kubelet.wait_until(START_MAX, || async { get(&client, path).await["status"]["readyReplicas"] == 1 }).await
+    }
+
+    fn apply(&self, name: &str, objects: &str) -> Result<(), StartError> {
+        let file = self.folder.path().join(format!("{name}.yaml"));
+        std::fs::write(&file, objects).map_err(StartError::prepare(name))?;
+        succeed(name, self.kubectl().args(["apply", "-f"]).arg(&file).output()).map(drop)
     }
 
     /// The images that every node needs.

@@ -206,14 +206,20 @@ fn nats_image() -> Image {
 }
 
 #[tokio::test]
-async fn nats_runs_under_the_restricted_standard() {
+async fn nats_runs_under_the_restricted_standard_with_users_and_storage() {
     let Some(node) = Node::start_or_skip().await else { return };
     let archive = node.folder().join("nats.tar");
     nats_image().save(&archive).unwrap();
     node.import(&archive);
     let kubeconfig = node.kubeconfig_path();
-    kubectl_at(&kubeconfig, &["apply", "--server-side", "-f", "-"], &build(&manifests().join("overlays/dev")));
-    let path = ["get", "statefulset/nats", "-n", "stowage", "-o", "jsonpath={.status.readyReplicas}"];
-    let ready = || async { kubectl_at(&kubeconfig, &path, "").stdout == b"1" };
-    wait_for(Duration::from_secs(120), ready).await;
+    let on_node = |arguments: &[&str], input: &str| kubectl_at(&kubeconfig, arguments, input).stdout;
+    on_node(&["apply", "--server-side", "-f", &manifests().join("base/namespace.yaml").to_string_lossy()], "");
+    let passwords = ["services", "job", "observer"].map(|user| format!("--from-literal={user}=secret-of-{user}"));
+    let secret = ["create", "secret", "generic", "nats-users", "-n", "stowage"];
+    on_node(&[&secret[..], &passwords.each_ref().map(String::as_str)].concat(), "");
+    on_node(&["apply", "--server-side", "-f", "-"], &build(&manifests().join("base")));
+    let ready = ["get", "statefulset/nats", "-n", "stowage", "-o", "jsonpath={.status.readyReplicas}"];
+    wait_for(Duration::from_secs(120), || async { on_node(&ready, "") == b"1" }).await;
+    let claim = ["get", "pvc/data-nats-0", "-n", "stowage", "-o", "jsonpath={.status.phase}"];
+    assert_eq!(on_node(&claim, ""), b"Bound");
 }
