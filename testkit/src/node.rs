@@ -110,8 +110,13 @@ impl Node {
         Ok(node)
     }
 
-    /// The control plane. Of its servers only etcd's and the API server's ends are passed on, no other signals.
-    pub fn control_plane(&mut self) -> &mut ControlPlane {
+    /// The control plane.
+    pub fn control_plane(&self) -> &ControlPlane {
+        &self.control_plane
+    }
+
+    /// The control plane, to stop and start its API server. [`Server::signal`] does not reach a server in the namespaces.
+    pub fn control_plane_mut(&mut self) -> &mut ControlPlane {
         &mut self.control_plane
     }
 
@@ -149,6 +154,14 @@ impl Node {
     /// When containerd does not take it.
     pub fn import(&self, archive: &Path) {
         self.try_import(archive).unwrap_or_else(|error| panic!("import {}: {}", archive.display(), error.chain()));
+    }
+
+    /// As [`Node::import`], for callers that report the error themselves.
+    ///
+    /// # Errors
+    /// [`StartError::Prepare`] with what containerd says.
+    pub fn try_import(&self, archive: &Path) -> Result<(), StartError> {
+        self.ctr(&["--namespace", "k8s.io", "images", "import", &archive.to_string_lossy()])
     }
 
     /// Lets Pods reach `port` of the machine's loopback; [`Forward::address`] says where.
@@ -239,10 +252,6 @@ impl Node {
             Ok(archives)
         };
         images().map_err(StartError::prepare("the node's own images"))
-    }
-
-    fn try_import(&self, archive: &Path) -> Result<(), StartError> {
-        self.ctr(&["--namespace", "k8s.io", "images", "import", &archive.to_string_lossy()])
     }
 
     fn ctr(&self, arguments: &[&str]) -> Result<(), StartError> {

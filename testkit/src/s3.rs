@@ -86,6 +86,11 @@ impl S3Server {
         format!("{scheme}://127.0.0.1:{}", self.port.number())
     }
 
+    /// The server's port on loopback.
+    pub fn port(&self) -> u16 {
+        self.port.number()
+    }
+
     /// The authority (PEM) of the server's certificate.
     ///
     /// # Panics

@@ -9,6 +9,7 @@ use std::{
     ffi::OsString,
     io::{self, Write as _},
     os::unix::process::ExitStatusExt as _,
+    path::PathBuf,
     process::{ExitCode, ExitStatus},
     time::{Duration, Instant},
 };
@@ -20,7 +21,10 @@ use tokio::{
 };
 
 use crate::{
-    ControlPlane, PopulateError, Population, S3Server, StartError, population::try_populate, tool::tools_folder,
+    ControlPlane, Node, PopulateError, Population, S3Server, StartError,
+    node::{Forward, Reason},
+    population::try_populate,
+    tool::tools_folder,
 };
 
 /// Time between two lines of progress.
@@ -47,9 +51,11 @@ Examples:
   testbed run --objects 3000 -- ./demo/run.sh           a cluster with 3,000 objects in 10 namespaces
   testbed run --objects 200000 --namespaces 200 -- sh   a shell in a large one: `exit` ends it
   testbed up --objects 3000 --controller-manager        keeps running; prints what to export in another terminal
+  testbed up --node --image target/images/nats.tar      with a node where Pods run (Linux, root)
 
 The command gets KUBECONFIG, and finds the pinned kubectl and restic on its PATH. With --s3 it also gets AWS_ACCESS_KEY_ID,
-AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION, and in TESTBED_S3 a bucket in restic's notation (s3:http://…/testbed).
+AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION, and in TESTBED_S3 a bucket in restic's notation (s3:http://…/testbed); with --node
+too, TESTBED_S3_IN_PODS is the same bucket as Pods reach it.
 testbed ends with the command's exit code, or with 125 when it could not start the cluster.";
 
 #[derive(Debug, Subcommand)]
@@ -86,6 +92,12 @@ struct Bed {
     /// Run kube-controller-manager too: Deployments get Pods, garbage is collected.
     #[arg(long)]
     controller_manager: bool,
+    /// Run a node too, with all that Pods need: they really run. Needs Linux, root and containerd.
+    #[arg(long)]
+    node: bool,
+    /// Give the node the images of this archive, as `docker save` writes it; may be repeated.
+    #[arg(long, value_name = "ARCHIVE", requires = "node")]
+    image: Vec<PathBuf>,
     /// Run an S3 server with a bucket too.
     #[arg(long)]
     s3: bool,
@@ -94,6 +106,8 @@ struct Bed {
 /// Why there is no test bed, named by the phase.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
+    #[error("run a node here")]
+    Node(#[source] Reason),
     #[error("start the servers")]
     Start(#[source] StartError),
     #[error("fill the cluster")]
@@ -127,8 +141,35 @@ impl Args {
 
 /// The servers of one test bed.
 struct Servers {
-    control_plane: ControlPlane,
+    // Before the servers that it leads to.
+    s3_in_pods: Option<Forward>,
+    cluster: Cluster,
     s3: Option<S3Server>,
+}
+
+enum Cluster {
+    ControlPlane(Box<ControlPlane>),
+    Node(Box<Node>),
+}
+
+impl Cluster {
+    async fn start(bed: &Bed) -> Result<Self, Failure> {
+        if !bed.node {
+            let builder = ControlPlane::builder().controller_manager(bed.controller_manager);
+            return Ok(Self::ControlPlane(Box::new(builder.try_start().await.map_err(Failure::Start)?)));
+        }
+        Node::can_run().map_err(Failure::Node)?;
+        let node = Node::try_start().await.map_err(Failure::Start)?;
+        bed.image.iter().try_for_each(|archive| node.try_import(archive)).map_err(Failure::Start)?;
+        Ok(Self::Node(Box::new(node)))
+    }
+
+    fn control_plane(&self) -> &ControlPlane {
+        match self {
+            Self::ControlPlane(control_plane) => control_plane,
+            Self::Node(node) => node.control_plane(),
+        }
+    }
 }
 
 async fn run(bed: &Bed, command: &[OsString]) -> Result<u8, Failure> {
@@ -176,17 +217,21 @@ async fn up(bed: &Bed) -> Result<u8, Failure> {
 
 async fn start(bed: &Bed) -> Result<Servers, Failure> {
     let started = Instant::now();
-    let builder = ControlPlane::builder().controller_manager(bed.controller_manager);
-    let control_plane = builder.try_start().await.map_err(Failure::Start)?;
+    let cluster = Cluster::start(bed).await?;
     let s3 = if bed.s3 { Some(S3Server::try_start().await.map_err(Failure::Start)?) } else { None };
     if let Some(s3) = &s3 {
         s3.create_bucket(BUCKET);
     }
-    say(&format!("the control plane is ready after {:.1} s", started.elapsed().as_secs_f64()));
+    let s3_in_pods = match (&cluster, &s3) {
+        (Cluster::Node(node), Some(s3)) => Some(node.publish(s3.port()).await),
+        _ => None,
+    };
+    let what = if bed.node { "node" } else { "control plane" };
+    say(&format!("the {what} is ready after {:.1} s", started.elapsed().as_secs_f64()));
     if bed.objects > 0 {
-        fill(bed, &control_plane).await?;
+        fill(bed, cluster.control_plane()).await?;
     }
-    Ok(Servers { control_plane, s3 })
+    Ok(Servers { s3_in_pods, cluster, s3 })
 }
 
 async fn fill(bed: &Bed, control_plane: &ControlPlane) -> Result<(), Failure> {
@@ -211,10 +256,13 @@ async fn fill(bed: &Bed, control_plane: &ControlPlane) -> Result<(), Failure> {
 const BUCKET: &str = "testbed";
 
 fn variables(servers: &Servers) -> Vec<(&'static str, OsString)> {
-    let mut variables = vec![("KUBECONFIG", servers.control_plane.kubeconfig_path().into_os_string())];
+    let mut variables = vec![("KUBECONFIG", servers.cluster.control_plane().kubeconfig_path().into_os_string())];
     if let Some(s3) = &servers.s3 {
         variables.extend(s3.environment().map(|(name, value)| (name, value.into())));
         variables.push(("TESTBED_S3", s3.restic_repository(BUCKET).into()));
+    }
+    if let Some(forward) = &servers.s3_in_pods {
+        variables.push(("TESTBED_S3_IN_PODS", format!("s3:http://{}/{BUCKET}", forward.address()).into()));
     }
     let path = env::var_os("PATH").unwrap_or_default();
     let folders = [tools_folder()].into_iter().chain(env::split_paths(&path));

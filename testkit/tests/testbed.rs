@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use testkit::wait_for;
+use testkit::{Node, node::skipped, wait_for};
 
 fn testbed() -> Command {
     Command::new(env!("CARGO_BIN_EXE_testbed"))
@@ -24,6 +24,22 @@ fn a_command_finds_the_filled_cluster_and_its_exit_code_comes_back() {
     assert!(stdout.contains("namespace/team-0002\n"), "{stdout}{stderr}");
     let kubeconfig = stderr.lines().find(|line| line.ends_with("/kubeconfig")).unwrap();
     assert!(!Path::new(kubeconfig).exists());
+}
+
+#[test]
+fn with_a_node_pods_run_and_reach_the_bucket() {
+    if let Err(reason) = Node::can_run() {
+        skipped(&reason);
+        return;
+    }
+    let script = r#"
+        address=${TESTBED_S3_IN_PODS#s3:http://}; address=${address%/testbed}
+        kubectl run asks --image stowage.local/busybox:1 --image-pull-policy Never --restart Never --command -- \
+            sh -c "printf 'GET / HTTP/1.0\r\n\r\n' | nc ${address%:*} ${address#*:} | head -c 5" >&2
+        kubectl wait pod/asks --for jsonpath='{.status.phase}'=Succeeded --timeout 120s >&2 && kubectl logs asks"#;
+    let output = testbed().args(["run", "--node", "--s3", "--", "sh", "-c", script]).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "HTTP/", "{stderr}");
 }
 
 #[tokio::test]
