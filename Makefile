@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help tools lint test soak demo bench advisories
+.PHONY: help tools lint test soak demo bench advisories images images-local
 
 cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)
 export STOWAGE_TOOLS ?= $(cache)/stowage/tools
@@ -12,7 +12,7 @@ export PATH := $(STOWAGE_TOOLS):$(PATH)
 
 help: ## list the targets
 	@echo "Stowage: back up Kubernetes resource YAML into restic repositories"
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
 tools: ## build the real programs that tests and demo run, once (15 to 25 minutes on two cores)
 	@testkit/tools/build.sh
@@ -37,6 +37,20 @@ demo: tools ## back up a real cluster of a few thousand objects, and restore fro
 
 bench: tools ## measure speed and memory against the floor and against restic (docs/benchmarks.md)
 	@bench/run.sh
+
+registry ?= stowage.local
+version := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+revision = $(shell git describe --always --abbrev=40 --dirty)
+image_names = $(shell grep -v '^\#' images/list)
+
+images: ## build the images with Docker (REGISTRY: make images registry=registry.example.com/stowage)
+	for name in $(image_names); do \
+	  docker build --target "$$name" --build-arg VERSION=$(version) --build-arg REVISION=$(revision) \
+	    --tag "$(registry)/$$name:$(version)" .; \
+	done
+
+images-local: ## assemble the images from local programs, without Docker and registry, into target/images
+	@images/local.sh $(registry) $(version) $(revision)
 
 advisories: ## ask the RustSec database about the dependencies (needs the network)
 	@testkit/tools/build.sh cargo-deny
