@@ -119,9 +119,9 @@ program() {
   esac
 }
 
-# install PACKAGE...: false where this user or system cannot.
-install() {
-  [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null || return 1
+# install_packages PACKAGE...: false where this user or system cannot.
+install_packages() {
+  if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then return 1; fi
   say "installing $*"
   (apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@") >"$tools/apt.log" 2>&1 ||
     die "installing $* failed; the whole output is in $tools/apt.log"
@@ -130,7 +130,7 @@ install() {
 # What Rust needs to link: a C compiler (ring, zstd) and lld (.cargo/config.toml).
 linker() {
   if command -v cc >/dev/null && command -v ld.lld >/dev/null; then return; fi
-  install gcc libc6-dev lld || die "a C compiler and lld are needed; install the packages gcc and lld"
+  install_packages gcc libc6-dev lld || die "a C compiler and lld are needed; install the packages gcc and lld"
 }
 
 # What testkit's node needs beside the programs built here; without it the tests that run Pods are skipped.
@@ -141,7 +141,7 @@ node_runtime() {
   [[ $(uname) == Linux ]] || return 0
   for program in "${node_programs[@]}"; do command -v "$program" >/dev/null || missing+=("$program"); done
   [[ -e /usr/lib/cni/bridge || -e /opt/cni/bin/bridge || -e /usr/libexec/cni/bridge ]] || missing+=("network plugins")
-  if [[ ${#missing[@]} == 0 ]] || install "${node_packages[@]}"; then return 0; fi
+  if [[ ${#missing[@]} == 0 ]] || install_packages "${node_packages[@]}"; then return 0; fi
   say "tests that run Pods will be skipped: ${missing[*]} missing (as root on Debian, this installs them)"
 }
 
