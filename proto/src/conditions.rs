@@ -10,7 +10,8 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 pub use invoker::{
-    Finding, backend_secret_found, backup_target_found, cron_job_created, repository_found, validation_passed,
+    Finding, backend_secret_found, backup_target_found, cron_job_created, repository_found, task_found, timer_set,
+    validation_passed,
 };
 pub use session::{
     BACKEND_REPOSITORY_INITIALIZED, BACKUP_EXECUTOR_ENSURED, BACKUP_HISTORY_CLEANED, GLOBAL_POST_BACKUP_HOOK,
@@ -26,6 +27,9 @@ pub const REPOSITORY_FOUND: &str = "RepositoryFound";
 pub const BACKEND_SECRET_FOUND: &str = "BackendSecretFound";
 /// Type of the condition that the spec makes sense and is allowed.
 pub const VALIDATION_PASSED: &str = "ValidationPassed";
+/// Type of the condition that the Tasks are there. An addition to Stash's, and only there when one was missing: Stash
+/// notices when a session has begun.
+pub const TASK_FOUND: &str = "TaskFound";
 /// Type of the condition that the target is there.
 pub const BACKUP_TARGET_FOUND: &str = "BackupTargetFound";
 /// Type of the condition that the schedule is set up.

@@ -29,6 +29,11 @@ pub const MANAGED_BY: &str = "stash.appscode.com";
 pub const LABEL_INVOKER_NAME: &str = "stash.appscode.com/invoker-name";
 /// Label with the kind of a session's invoker.
 pub const LABEL_INVOKER_TYPE: &str = "stash.appscode.com/invoker-type";
+/// Label with the UID of the invoker of an object that cannot have it as its owner, because it is in another namespace, or
+/// of which only the labels are looked at.
+pub const LABEL_INVOKER_UID: &str = "stash.appscode.com/invoker-uid";
+/// Label that tells one content of a copied Secret from another.
+pub const LABEL_CONTENT: &str = "stash.appscode.com/content";
 /// Label of Jobs that are deleted when they have succeeded.
 pub const LABEL_DELETE_ON_COMPLETION: &str = "stash.appscode.com/delete-job-on-completion";
 
@@ -115,6 +120,18 @@ pub fn job_service_account(invoker_kind: &str, invoker: &str) -> String {
     prefix_name_suffix(&invoker_kind.to_lowercase(), invoker, "0", NAME_CHARS_MAX)
 }
 
+/// Name of the Role and RoleBinding by which the Jobs of the target `index` of an invoker read a Repository in another
+/// namespace: there they are.
+pub fn repository_access(namespace: &str, invoker_kind: &str, invoker: &str, index: usize) -> String {
+    let invoker = format!("{}-{invoker}", invoker_kind.to_lowercase());
+    prefix_name_suffix(namespace, &invoker, &index.to_string(), NAME_CHARS_MAX)
+}
+
+/// Name of the copy of a pull Secret of the operator's, in the namespace of an invoker.
+pub fn pull_secret(secret: &str, invoker_kind: &str, invoker: &str) -> String {
+    prefix_name_suffix(secret, &invoker_kind.to_lowercase(), invoker, NAME_CHARS_MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,5 +201,11 @@ mod tests {
             job_service_account("BackupConfiguration", "cluster-resources-backup"),
             "backupconfiguration-cluster-resources-backup-0"
         );
+    }
+
+    #[test]
+    fn what_stands_in_for_the_invoker_elsewhere_is_named_after_it() {
+        assert_eq!(repository_access("demo", "BackupBatch", "b", 1), "demo-backupbatch-b-1");
+        assert_eq!(pull_secret("registry", "BackupConfiguration", "b"), "registry-backupconfiguration-b");
     }
 }

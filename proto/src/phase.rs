@@ -5,7 +5,7 @@ use crate::{
         BACKEND_SECRET_FOUND, BACKUP_EXECUTOR_ENSURED, BACKUP_HISTORY_CLEANED, BACKUP_SKIPPED, CRON_JOB_CREATED,
         GLOBAL_POST_BACKUP_HOOK, GLOBAL_PRE_BACKUP_HOOK, METRICS_PUSHED, POST_BACKUP_HOOK, PRE_BACKUP_HOOK,
         REPOSITORY_FOUND, REPOSITORY_INTEGRITY_VERIFIED, REPOSITORY_METRICS_PUSHED, RETENTION_POLICY_APPLIED, Status,
-        VALIDATION_PASSED, is,
+        TASK_FOUND, VALIDATION_PASSED, is,
     },
     crd::{BackupSessionStatus, Condition, Driver, HostPhase, InvokerPhase, SessionPhase, TargetPhase, TargetStatus},
 };
@@ -19,6 +19,10 @@ pub fn invoker(conditions: &[Condition], driver: Driver) -> InvokerPhase {
     }
     if has(VALIDATION_PASSED, Status::False) {
         return InvokerPhase::Invalid;
+    }
+    // Not a rule of Stash, which has no such condition. What cannot be found out does not block.
+    if has(TASK_FOUND, Status::False) {
+        return InvokerPhase::NotReady;
     }
     let stored = driver != Driver::Restic || storage.iter().all(|type_| has(type_, Status::True));
     if has(VALIDATION_PASSED, Status::True) && has(CRON_JOB_CREATED, Status::True) && stored {
@@ -91,8 +95,8 @@ mod tests {
     use super::*;
     use crate::{
         conditions::{
-            Finding, Verdict, backend_secret_found, cron_job_created, repository_found, skipped_not_ready, upsert,
-            validation_passed,
+            Finding, Verdict, backend_secret_found, cron_job_created, repository_found, skipped_not_ready, task_found,
+            upsert, validation_passed,
         },
         crd::HostStats,
     };
@@ -133,6 +137,9 @@ mod tests {
         for (verdicts, expected) in table {
             assert_eq!(invoker(&said(&verdicts), Driver::Restic), expected, "{verdicts:?}");
         }
+        let task = |finding| with(&[&valid, &made, &task_found("t", &finding)]);
+        assert_eq!(invoker(&said(&task(Finding::Absent)), Driver::Restic), NotReady);
+        assert_eq!(invoker(&said(&task(Finding::Unclear("forbidden".to_owned()))), Driver::Restic), Ready);
         assert_eq!(invoker(&said(&[valid, made]), Driver::VolumeSnapshotter), Ready);
     }
 

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use super::{
-    BACKEND_SECRET_FOUND, BACKUP_TARGET_FOUND, CRON_JOB_CREATED, REPOSITORY_FOUND, Status, VALIDATION_PASSED, Verdict,
+    BACKEND_SECRET_FOUND, BACKUP_TARGET_FOUND, CRON_JOB_CREATED, REPOSITORY_FOUND, Status, TASK_FOUND,
+    VALIDATION_PASSED, Verdict,
 };
 use crate::crd::TargetRef;
 
@@ -45,6 +46,18 @@ pub fn backend_secret_found(namespace: &str, name: &str, finding: &Finding) -> V
     }
 }
 
+/// Whether the Task `name` is there.
+pub fn task_found(name: &str, finding: &Finding) -> Verdict {
+    let verdict = |status, reason, message| Verdict::new(TASK_FOUND, status, reason, message);
+    match finding {
+        Finding::Present => verdict(Status::True, "TaskAvailable", format!("Task {name} exist.")),
+        Finding::Absent => verdict(Status::False, "TaskNotAvailable", format!("Task {name} does not exist.")),
+        Finding::Unclear(why) => {
+            verdict(Status::Unknown, "UnableToCheckTaskAvailability", unclear(&format!("the Task {name}"), why))
+        }
+    }
+}
+
 /// Whether the target is there. `None` is the whole cluster, which Stash calls `EmptyTarget` and always finds.
 pub fn backup_target_found(target: Option<&TargetRef>, finding: &Finding) -> Verdict {
     let verdict = |status, reason, message| Verdict::new(BACKUP_TARGET_FOUND, status, reason, message);
@@ -80,6 +93,13 @@ pub fn cron_job_created(result: Result<(), &str>) -> Verdict {
             format!("Failed to create backup triggering CronJob. Reason: {why}"),
         ),
     }
+}
+
+/// That the scheduler itself starts the backups. Type and value are those of a CronJob that was made: the phase, and
+/// whoever waits for the condition, need not know the difference. An addition to Stash's texts.
+pub fn timer_set() -> Verdict {
+    let message = "The scheduler starts the backups itself; there is no CronJob.";
+    Verdict::new(CRON_JOB_CREATED, Status::True, "TimerSet", message)
 }
 
 fn unclear(object: &str, why: &str) -> String {

@@ -1,12 +1,13 @@
 //! BackupBatch: several targets with one schedule.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube_derive::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
     Condition, Driver, EmptyDirSettings, Hooks, InterimVolumeTemplate, InvokerPhase, RepositoryRef, RetentionPolicy,
-    RuntimeSettings, Target, TargetRef, TaskRef,
+    RuntimeSettings, Target, TargetRef, TaskRef, condition::date_time,
 };
 
 /// Several targets with one schedule.
@@ -102,6 +103,10 @@ pub struct BackupBatchStatus {
     /// Aspects of the batch as a whole.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
+    /// The last slot for which a session was started by the scheduler itself. An addition to Stash's fields.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "date_time")]
+    pub last_schedule_time: Option<Time>,
     /// Aspects of each target.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub member_conditions: Vec<MemberConditions>,

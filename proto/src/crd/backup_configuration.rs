@@ -1,11 +1,13 @@
 //! BackupConfiguration: what to back up, when, and what to keep.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube_derive::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
     Condition, EmptyDirSettings, Hooks, InterimVolumeTemplate, RepositoryRef, RuntimeSettings, Target, TaskRef,
+    condition::date_time,
 };
 
 /// What to back up, when, where to, and what to keep.
@@ -128,6 +130,10 @@ pub struct BackupConfigurationStatus {
     /// Aspects that the phase follows from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
+    /// The last slot for which a session was started by the scheduler itself. An addition to Stash's fields.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "date_time")]
+    pub last_schedule_time: Option<Time>,
     /// Generation of the object that was looked at.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
