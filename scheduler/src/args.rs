@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use runtime::args::{LogArgs, RuntimeArgs};
 
+use crate::trigger::Trigger;
+
 /// Turns BackupConfigurations into CronJobs, CronJobs into BackupSessions, and BackupSessions into events.
 #[derive(Debug, Parser)]
 #[command(name = "scheduler", version)]
@@ -32,13 +34,24 @@ pub struct RunArgs {
     /// Kubeconfig; by default that of the environment, else the Pod's account.
     #[arg(long, env = "KUBECONFIG")]
     pub kubeconfig: Option<PathBuf>,
+    /// What starts the sessions of a schedule.
+    #[arg(long, env, value_enum, default_value_t = Trigger::CronJob)]
+    pub trigger: Trigger,
     /// Image with this program, for the Pods of the CronJobs.
-    #[arg(long, env)]
-    pub trigger_image: String,
+    #[arg(long, env, required_if_eq("trigger", "cron-job"))]
+    pub trigger_image: Option<String>,
+    /// Seconds after its slot within which the timer starts a session: so that many with one schedule do not start at
+    /// once. A CronJob's Pod takes about as long.
+    #[arg(long, env, default_value_t = 10)]
+    pub timer_jitter_seconds_max: u32,
+    /// Pull Secrets in the scheduler's own namespace, separated by commas: copies of them stand beside each invoker, for
+    /// the images of its Pods.
+    #[arg(long, env, value_delimiter = ',')]
+    pub image_pull_secrets: Vec<String>,
     /// Name of this replica, as the Lease shows it.
     #[arg(long, env = "POD_NAME", default_value = "scheduler")]
     pub identity: String,
-    /// Namespace of the Lease.
+    /// The scheduler's own namespace, where its Lease and pull Secrets are.
     #[arg(long, env = "POD_NAMESPACE", default_value = "stowage")]
     pub lease_namespace: String,
     /// Whether only the replica with the Lease acts. Without, every replica does.

@@ -1,11 +1,14 @@
 //! What the conditions of an invoker say, given what is seen.
 //!
-//! The checks have an order: Repository, Secret, spec, target. The first one that fails ends the assessment, as in Stash;
-//! conditions of later checks stay as they are. A target that cannot be looked for does not end it.
+//! The checks have an order: Repository, Secret, spec, Task, target. The first one that fails ends the assessment, as in
+//! Stash; conditions of later checks stay as they are. A Task or target that cannot be looked for does not end it.
 
 use proto::{
-    conditions::{Finding, Verdict, backend_secret_found, backup_target_found, repository_found, validation_passed},
-    crd::{Driver, TargetRef},
+    conditions::{
+        Finding, TASK_FOUND, Verdict, backend_secret_found, backup_target_found, repository_found, task_found,
+        validation_passed,
+    },
+    crd::{Backend, Driver, TargetRef},
     usage,
 };
 
@@ -54,7 +57,25 @@ fn checks(invoker: &Invoker, world: &World, found: &mut Assessment) -> Option<()
     let valid = validate(invoker, repository, world);
     found.verdicts.push(validation_passed(valid.as_ref().map_or_else(|text| Err(text.as_str()), |()| Ok(()))));
     valid.ok()?;
-    targets(invoker, world, found)
+    let tasks = tasks(invoker, world, found);
+    let targets = targets(invoker, world, found);
+    tasks.and(targets)
+}
+
+/// The condition about Tasks is added only when one is missing: else an invoker has those that Stash gives it.
+fn tasks(invoker: &Invoker, world: &World, found: &mut Assessment) -> Option<()> {
+    let look =
+        |member: &Member| (member.task.clone(), world.finding(Watched::Tasks, &ObjectName::new("", &member.task)));
+    let (task, finding) = invoker.members.iter().map(look).max_by_key(|(_, finding)| match finding {
+        Finding::Absent => 2,
+        Finding::Unclear(_) => 1,
+        Finding::Present => 0,
+    })?;
+    let is_said = invoker.status.conditions.iter().any(|condition| condition.type_ == TASK_FOUND);
+    if is_said || finding == Finding::Absent {
+        found.verdicts.push(task_found(&task, &finding));
+    }
+    (finding != Finding::Absent).then_some(())
 }
 
 fn targets(invoker: &Invoker, world: &World, found: &mut Assessment) -> Option<()> {
@@ -79,7 +100,7 @@ fn validate(invoker: &Invoker, repository: &RepositoryView, world: &World) -> Re
     if invoker.driver != Driver::Restic {
         return Err("spec.driver must be Restic: VolumeSnapshotter is not supported".to_owned());
     }
-    if !repository.has_backend {
+    if repository.backend.as_ref().and_then(Backend::provider).is_none() {
         let ObjectName { namespace, name } = &repository.at;
         return Err(format!("Repository {namespace}/{name} names no backend"));
     }
@@ -88,23 +109,19 @@ fn validate(invoker: &Invoker, repository: &RepositoryView, world: &World) -> Re
     if !usage::allows(repository.usage_policy.as_ref(), &repository.at.namespace, namespace, &labels) {
         return Err(usage::refusal(namespace, &repository.at.name, &repository.at.namespace));
     }
-    schedule::check(&invoker.schedule)?;
+    schedule::parse(&invoker.schedule)?;
     trigger::check_settings(&invoker.settings).map_err(|error| format!("{error}: {}", error.source))?;
     if invoker.members.is_empty() {
         return Err("spec.members is empty".to_owned());
     }
-    invoker.members.iter().try_for_each(|member| validate_member(member, namespace, world))
+    invoker.members.iter().try_for_each(|member| validate_member(member, namespace))
 }
 
-fn validate_member(member: &Member, namespace: &str, world: &World) -> Result<(), String> {
+fn validate_member(member: &Member, namespace: &str) -> Result<(), String> {
     let Member { target, task, settings } = member;
     trigger::check_settings(settings).map_err(|error| format!("{error}: {}", error.source))?;
     if task.is_empty() {
         return Err("spec.task.name is missing".to_owned());
-    }
-    // Where Tasks cannot be seen, the dispatcher will tell.
-    if world.finding(Watched::Tasks, &ObjectName::new("", task)) == Finding::Absent {
-        return Err(format!("Task \"{task}\" does not exist"));
     }
     let Some(target) = target else { return Ok(()) };
     for (name, value) in [("apiVersion", &target.api_version), ("kind", &target.kind), ("name", &target.name)] {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use proto::{
     crd::{
@@ -89,6 +90,9 @@ pub struct Invoker {
     pub members: Vec<Member>,
     /// Name of its CronJob, and of the CronJob's RoleBinding and own ServiceAccount.
     pub trigger_name: String,
+    /// Roles and RoleBindings by which the Jobs of each target read a Repository in another namespace; none where it is in
+    /// the same.
+    pub access: Vec<ObjectName>,
     /// Its status.
     pub status: InvokerStatus,
 }
@@ -104,6 +108,8 @@ pub struct InvokerStatus {
     pub observed_generation: Option<i64>,
     /// Its phase.
     pub phase: Option<InvokerPhase>,
+    /// The last slot for which the scheduler itself started a session.
+    pub last_schedule_time: Option<Timestamp>,
 }
 
 impl Invoker {
@@ -129,6 +135,7 @@ impl Invoker {
                 members: Vec::new(),
                 observed_generation: status.observed_generation,
                 phase: status.phase,
+                last_schedule_time: status.last_schedule_time.map(|time| time.0),
             },
             ..Self::bare(InvokerKind::BackupConfiguration, &object.metadata)
         }
@@ -158,6 +165,7 @@ impl Invoker {
                 members: status.member_conditions,
                 observed_generation: status.observed_generation,
                 phase: status.phase,
+                last_schedule_time: status.last_schedule_time.map(|time| time.0),
             },
             ..Self::bare(InvokerKind::BackupBatch, &object.metadata)
         }
@@ -183,15 +191,22 @@ impl Invoker {
             settings: RuntimeSettings::default(),
             members: Vec::new(),
             trigger_name: String::new(),
+            access: Vec::new(),
             status: InvokerStatus::default(),
         }
     }
 
-    /// With the name that follows from the rest.
+    /// With the names that follow from the rest.
     fn named(mut self) -> Self {
         let ObjectName { namespace, name } = &self.key.at;
         let target = self.members.first().and_then(|member| member.target.as_ref());
         self.trigger_name = names::cron_job(namespace, name, target.and_then(|target| target.namespace.as_deref()));
+        if let Some(repository) = self.repository.as_ref().filter(|one| one.namespace != *namespace) {
+            let kind = self.key.kind.kind();
+            let of =
+                |index| ObjectName::new(&repository.namespace, &names::repository_access(namespace, kind, name, index));
+            self.access = (0..self.members.len()).map(of).collect();
+        }
         self
     }
 

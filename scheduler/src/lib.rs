@@ -15,14 +15,18 @@
 //! 5. **Custom resources are the truth**: after a restart everything follows from them again, and sessions without a phase
 //!    are told to NATS again, now and then.
 
+pub mod access;
 mod args;
 pub mod assess;
 pub mod invoker;
 pub mod plan;
+pub mod pull;
 pub mod schedule;
 pub mod service;
 pub mod session;
+pub mod timer;
 pub mod trigger;
+pub mod wipe;
 pub mod world;
 
 use std::process::ExitCode;

@@ -4,27 +4,35 @@
 //! One round may not be enough: objects are applied first, and the condition about them is written when they are seen. Each
 //! round brings the world closer, from any state, and doing a round twice does no harm.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use proto::{
-    conditions::{self, Verdict, cron_job_created, upsert},
+    conditions::{self, Verdict, cron_job_created, timer_set, upsert},
     crd::{Condition, InvokerPhase, MemberConditions, Reference},
     event::InvokerKind,
-    phase, usage,
+    names, phase, usage,
 };
 use serde_json::{Value, json};
 
 use crate::{
+    access,
     assess::{Assessment, assess},
     invoker::{Invoker, InvokerStatus, Key, ObjectName},
-    trigger::{self, TriggerSettings},
+    schedule,
+    trigger::{self, Trigger, TriggerSettings},
     world::{RepositoryView, World},
 };
+
+const CRON_JOB: &str = "CronJob";
 
 /// What is to be done for an invoker.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Plan {
     /// Objects to apply.
     pub apply: Vec<Apply>,
+    /// Objects to delete, as kind and name.
+    pub remove: Vec<(&'static str, ObjectName)>,
     /// Why the objects must not be applied.
     pub refuse: Option<String>,
     /// Status to write.
@@ -35,14 +43,21 @@ pub struct Plan {
     pub warnings: Vec<(String, String)>,
 }
 
-/// An object to apply.
-#[derive(Debug, Clone, PartialEq)]
+/// An object to apply. Its `Debug` shows no content: it may be a Secret.
+#[derive(Clone, PartialEq)]
 pub struct Apply {
     /// The object.
     pub object: Value,
     /// Whether fields of others are taken over. Only of objects that are the invoker's already: an object of somebody else
     /// that has the name by chance is left alone.
     pub force: bool,
+}
+
+impl fmt::Debug for Apply {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let metadata = &self.object["metadata"];
+        write!(out, "Apply({} {}/{})", self.object["kind"], metadata["namespace"], metadata["name"])
+    }
 }
 
 impl Plan {
@@ -58,43 +73,75 @@ pub fn plan(invoker: &Invoker, world: &World, settings: &TriggerSettings, now: T
         return Plan { remove_finalizer: invoker.has_finalizer, ..Plan::default() };
     }
     let assessment = assess(invoker, world);
-    let (apply, refuse) = if assessment.may_run { children(invoker, world, settings) } else { (Vec::new(), None) };
-    let made = if assessment.may_run { made(invoker, world, &apply, refuse.as_deref()) } else { None };
+    let mut plan = Plan { remove_finalizer: invoker.has_finalizer, ..Plan::default() };
+    let mut made = None;
+    if assessment.may_run {
+        plan.remove = superfluous(invoker, world, settings);
+        (plan.apply, plan.refuse) = children(invoker, world, settings);
+        made = self::made(invoker, world, settings, &plan);
+    }
     let status = status(invoker, &assessment, made, now);
-    let warnings = warnings(&invoker.status, &status);
-    let status = (status != invoker.status).then_some(status);
-    Plan { apply, refuse, status, remove_finalizer: invoker.has_finalizer, warnings }
+    plan.warnings = warnings(&invoker.status, &status);
+    plan.status = (status != invoker.status).then_some(status);
+    plan
+}
+
+/// What a CronJob of the invoker is where the scheduler starts the sessions itself. Its account and binding stay: they
+/// start nothing, and go with the invoker.
+fn superfluous(invoker: &Invoker, world: &World, settings: &TriggerSettings) -> Vec<(&'static str, ObjectName)> {
+    let at = ObjectName::new(&invoker.key.at.namespace, &invoker.trigger_name);
+    let cron_job = world.child(CRON_JOB, &at).filter(|present| is_owned(present, invoker));
+    match (settings.trigger, cron_job) {
+        (Trigger::Timer, Some(_)) => vec![(CRON_JOB, at)],
+        _ => Vec::new(),
+    }
 }
 
 /// The objects that are missing or wrong, or why they must not be touched.
 fn children(invoker: &Invoker, world: &World, settings: &TriggerSettings) -> (Vec<Apply>, Option<String>) {
     let mut apply = Vec::new();
-    for object in trigger::objects(invoker, settings) {
-        let at = ObjectName::new(&invoker.key.at.namespace, &invoker.trigger_name);
+    let repository = invoker.repository.as_ref().and_then(|at| world.repository(at));
+    let access = repository.map(|repository| access::objects(invoker, repository)).unwrap_or_default();
+    for object in access.into_iter().chain(trigger::objects(invoker, settings, world.pull_secrets())) {
+        let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+        let at = ObjectName { namespace: text("namespace"), name: text("name") };
         let kind = object["kind"].as_str().unwrap_or_default();
         match world.child(kind, &at) {
             Some(present) if !is_owned(&present, invoker) => {
                 return (Vec::new(), Some(format!("{kind} {}/{} belongs to something else", at.namespace, at.name)));
             }
-            Some(present) if trigger::covers(&present, &object) => {}
+            Some(present) if is_right(kind, &present, &object) => {}
             present => apply.push(Apply { force: present.is_some(), object }),
         }
     }
     (apply, None)
 }
 
-/// Whether the object has the invoker as its controller.
-fn is_owned(object: &Value, invoker: &Invoker) -> bool {
-    let owners = object["metadata"]["ownerReferences"].as_array();
-    owners.is_some_and(|owners| owners.iter().any(|owner| owner["uid"].as_str() == Some(&invoker.uid)))
+/// Whether an object that is there says what is wanted. Of Secrets only labels are seen.
+fn is_right(kind: &str, present: &Value, wanted: &Value) -> bool {
+    match kind {
+        "Secret" => trigger::covers(&present["metadata"]["labels"], &wanted["metadata"]["labels"]),
+        _ => trigger::covers(present, wanted),
+    }
 }
 
-/// What the condition about the CronJob says; `None` while it is being made.
-fn made(invoker: &Invoker, world: &World, apply: &[Apply], refuse: Option<&str>) -> Option<Verdict> {
-    match refuse.or_else(|| world.failure(&invoker.key)) {
+/// Whether the object is the invoker's: it is its controller, or stands in the label that is in an owner's place.
+fn is_owned(object: &Value, invoker: &Invoker) -> bool {
+    let owners = object["metadata"]["ownerReferences"].as_array();
+    let owns = |owners: &Vec<Value>| owners.iter().any(|owner| owner["uid"].as_str() == Some(&invoker.uid));
+    owners.is_some_and(owns) || object["metadata"]["labels"][names::LABEL_INVOKER_UID].as_str() == Some(&invoker.uid)
+}
+
+/// What the condition about the trigger says; `None` while it is being made.
+fn made(invoker: &Invoker, world: &World, settings: &TriggerSettings, plan: &Plan) -> Option<Verdict> {
+    let is_timer = settings.trigger == Trigger::Timer;
+    // The zone of a CronJob is for the API server to judge.
+    let zone = if is_timer { schedule::zone(invoker.time_zone.as_deref()).err() } else { None };
+    let zone = zone.map(|error| error.to_string());
+    match plan.refuse.as_deref().or(world.failure(&invoker.key)).or(zone.as_deref()) {
         Some(why) => Some(cron_job_created(Err(why))),
-        None if apply.is_empty() => Some(cron_job_created(Ok(()))),
-        None => None,
+        None if !plan.apply.is_empty() || !plan.remove.is_empty() => None,
+        None => Some(if is_timer { timer_set() } else { cron_job_created(Ok(())) }),
     }
 }
 
@@ -109,7 +156,9 @@ fn status(invoker: &Invoker, assessment: &Assessment, made: Option<Verdict>, now
     verdicts.extend(made);
     let conditions = upsert(&invoker.status.conditions, &verdicts, now);
     let phase = phase::invoker(&conditions, invoker.driver);
-    InvokerStatus { phase: Some(phase), observed_generation: Some(invoker.generation), conditions, members }
+    let last_schedule_time = invoker.status.last_schedule_time;
+    let observed_generation = Some(invoker.generation);
+    InvokerStatus { phase: Some(phase), observed_generation, conditions, members, last_schedule_time }
 }
 
 fn member_conditions(present: &[MemberConditions], assessment: &Assessment, now: Timestamp) -> Vec<MemberConditions> {
@@ -160,7 +209,8 @@ fn is_ours(reference: &Reference) -> bool {
     reference.kind.as_deref().and_then(InvokerKind::of).is_some()
 }
 
-fn uses(invoker: &Invoker, repository: &RepositoryView, world: &World) -> bool {
+/// Whether an invoker uses a Repository, and may.
+pub(crate) fn uses(invoker: &Invoker, repository: &RepositoryView, world: &World) -> bool {
     let namespace = &invoker.key.at.namespace;
     let labels = world.namespace_labels(namespace);
     invoker.repository.as_ref() == Some(&repository.at)
@@ -171,7 +221,7 @@ fn uses(invoker: &Invoker, repository: &RepositoryView, world: &World) -> bool {
 /// The body of a write of a status. It names the version that it was made from, so that it fails where somebody else was
 /// faster.
 pub fn status_patch(invoker: &Invoker, status: &InvokerStatus) -> Value {
-    let InvokerStatus { conditions, members, observed_generation, phase } = status;
+    let InvokerStatus { conditions, members, observed_generation, phase, .. } = status;
     let mut body = json!({
         "metadata": { "resourceVersion": invoker.resource_version },
         "status": { "conditions": conditions, "observedGeneration": observed_generation, "phase": phase },
@@ -180,6 +230,14 @@ pub fn status_patch(invoker: &Invoker, status: &InvokerStatus) -> Value {
         body["status"]["memberConditions"] = json!(members);
     }
     body
+}
+
+/// The body of the write that notes the last slot, made from the same version as its session.
+pub fn slot_patch(invoker: &Invoker, slot: Timestamp) -> Value {
+    json!({
+        "metadata": { "resourceVersion": invoker.resource_version },
+        "status": { "lastScheduleTime": slot },
+    })
 }
 
 /// Whether the invoker is ready.

@@ -3,6 +3,7 @@
 //! The name follows from the slot, so that a Pod that is run again finds the session of the first and is done. A session of
 //! that name which belongs to another invoker is an error: two long names can be cut to the same one.
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use proto::{
     crd::{BackupSession, BackupSessionSpec, GROUP, Invoker as InvokerField},
@@ -11,12 +12,21 @@ use proto::{
 
 use crate::invoker::{Invoker, ObjectName};
 
+/// Seconds in the number that the name of a CronJob's Job has in it.
+const SLOT_SECONDS: i64 = 60;
+
 /// Name of the session that a Job makes for an invoker.
 pub fn name(invoker: &str, job: &str, cron_job: &str) -> String {
     match names::slot_of_job(job, cron_job) {
         Some(slot) => names::session(invoker, slot),
         None => names::session_of_job(invoker, job),
     }
+}
+
+/// Name of the session that the scheduler itself makes for a slot: the same that a CronJob's Job makes. Their names have
+/// the slot in whole minutes, so that an interval with seconds has one session a minute with both triggers.
+pub fn name_of_slot(invoker: &str, slot: Timestamp) -> String {
+    names::session(invoker, slot.as_second().div_euclid(SLOT_SECONDS) * SLOT_SECONDS)
 }
 
 /// The session `name` of an invoker.

@@ -6,6 +6,7 @@
 //! 3. The ClusterRole is shipped and only bound here: the scheduler hands out no right that it would have to hold itself.
 //! 4. They are applied on the server's side, so that defaults of the API server and fields of others stay.
 
+use clap::ValueEnum;
 use k8s_openapi::api::core::v1::{
     Affinity, EnvFromSource, EnvVar, LocalObjectReference, PodReadinessGate, PodSecurityContext, ResourceRequirements,
     SecurityContext, Toleration, TopologySpreadConstraint,
@@ -16,20 +17,45 @@ use proto::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::invoker::{Invoker, ObjectName};
+use crate::{
+    invoker::{Invoker, ObjectName},
+    pull::PullSecret,
+};
 
 /// User of the Pods, unless the invoker names another: nobody in Stash's images.
 const RUN_AS_USER: i64 = 65535;
 
-/// What the Pods of the schedule run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What starts the sessions of a schedule.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Trigger {
+    /// A CronJob for each invoker, as with Stash.
+    #[default]
+    CronJob,
+    /// The scheduler itself.
+    Timer,
+}
+
+/// How sessions are started.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TriggerSettings {
-    /// Image with this program.
+    /// What starts them.
+    pub trigger: Trigger,
+    /// Image with this program, for the Pods of CronJobs.
     pub image: String,
 }
 
-/// The objects of an invoker, in the order in which they are applied. None of them needs to be there for the next.
-pub fn objects(invoker: &Invoker, settings: &TriggerSettings) -> Vec<Value> {
+/// The objects of an invoker in its namespace, in the order in which they are applied. None of them needs to be there for
+/// the next.
+pub fn objects(invoker: &Invoker, settings: &TriggerSettings, pull: &[PullSecret]) -> Vec<Value> {
+    let copy = |one: &PullSecret| one.copy(invoker, object(invoker, "v1", "Secret", &one.copy_name(invoker)));
+    let copies = pull.iter().map(copy);
+    match settings.trigger {
+        Trigger::CronJob => copies.chain(of_cron_job(invoker, settings, pull)).collect(),
+        Trigger::Timer => copies.collect(),
+    }
+}
+
+fn of_cron_job(invoker: &Invoker, settings: &TriggerSettings, pull: &[PullSecret]) -> Vec<Value> {
     let name = invoker.trigger_name.clone();
     let own_account = service_account(invoker).is_none();
     let account = own_account.then(|| object(invoker, "v1", "ServiceAccount", &name));
@@ -38,7 +64,7 @@ pub fn objects(invoker: &Invoker, settings: &TriggerSettings) -> Vec<Value> {
         json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": names::CLUSTER_ROLE_TRIGGER });
     let subject = service_account(invoker).unwrap_or(&name);
     binding["subjects"] = json!([{ "kind": "ServiceAccount", "name": subject, "namespace": invoker.key.at.namespace }]);
-    account.into_iter().chain([binding, cron_job(invoker, settings)]).collect()
+    account.into_iter().chain([binding, cron_job(invoker, settings, pull)]).collect()
 }
 
 /// The ServiceAccount that the user named.
@@ -67,7 +93,7 @@ fn object(invoker: &Invoker, api_version: &str, kind: &str, name: &str) -> Value
     })
 }
 
-fn cron_job(invoker: &Invoker, settings: &TriggerSettings) -> Value {
+fn cron_job(invoker: &Invoker, settings: &TriggerSettings, pull: &[PullSecret]) -> Value {
     let name = invoker.trigger_name.clone();
     let mut job_labels = labels(invoker);
     job_labels.insert(names::LABEL_DELETE_ON_COMPLETION.to_owned(), json!("true"));
@@ -76,7 +102,7 @@ fn cron_job(invoker: &Invoker, settings: &TriggerSettings) -> Value {
         "schedule": invoker.schedule, "suspend": invoker.is_paused,
         "jobTemplate": {
             "metadata": { "labels": job_labels },
-            "spec": { "template": pod(invoker, settings, &name) },
+            "spec": { "template": pod(invoker, settings, pull, &name) },
         },
     });
     if let Some(zone) = &invoker.time_zone {
@@ -88,7 +114,7 @@ fn cron_job(invoker: &Invoker, settings: &TriggerSettings) -> Value {
     cron_job
 }
 
-fn pod(invoker: &Invoker, settings: &TriggerSettings, name: &str) -> Value {
+fn pod(invoker: &Invoker, settings: &TriggerSettings, pull: &[PullSecret], name: &str) -> Value {
     let pod = invoker.settings.pod.clone().unwrap_or_default();
     let mut metadata = json!({ "labels": labels(invoker) });
     if !pod.pod_annotations.is_empty() {
@@ -98,8 +124,19 @@ fn pod(invoker: &Invoker, settings: &TriggerSettings, name: &str) -> Value {
     spec.insert("restartPolicy".to_owned(), json!("Never"));
     spec.insert("serviceAccountName".to_owned(), json!(service_account(invoker).unwrap_or(name)));
     spec.entry("securityContext").or_insert_with(hardened_pod);
+    add_pull_secrets(&mut spec, pull.iter().map(|one| one.copy_name(invoker)));
     spec.insert("containers".to_owned(), json!([container(invoker, settings)]));
     json!({ "metadata": metadata, "spec": spec })
+}
+
+/// Those that the user named stay.
+fn add_pull_secrets(spec: &mut Map<String, Value>, copies: impl Iterator<Item = String>) {
+    let named = spec.remove("imagePullSecrets").and_then(|named| named.as_array().cloned()).unwrap_or_default();
+    let copies: Vec<Value> = copies.map(|name| json!({ "name": name })).filter(|one| !named.contains(one)).collect();
+    let all = [named, copies].concat();
+    if !all.is_empty() {
+        spec.insert("imagePullSecrets".to_owned(), json!(all));
+    }
 }
 
 /// The user's settings of the Pod under the names of a PodSpec.

@@ -8,12 +8,15 @@ mod change;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use proto::{conditions::Finding, crd::TargetRef};
-use serde_json::Value;
+use proto::{conditions::Finding, crd::TargetRef, names};
+use serde_json::{Value, json};
 
 pub use change::{Change, RepositoryView, Seen, WATCHED, Watched};
 
-use crate::invoker::{Invoker, Key, ObjectName};
+use crate::{
+    invoker::{Invoker, Key, ObjectName},
+    pull::PullSecret,
+};
 
 /// Everything seen so far.
 #[derive(Debug, Default)]
@@ -27,9 +30,19 @@ pub struct World {
     known: HashSet<Watched>,
     blind: HashMap<Watched, String>,
     failures: HashMap<Key, String>,
+    /// Roles and RoleBindings with the label that is in an owner's place, and its value.
+    labelled: HashMap<(Watched, ObjectName), String>,
+    /// `None` while those of the operator are to be read yet.
+    pull_secrets: Option<Vec<PullSecret>>,
 }
 
 impl World {
+    /// A world of which nothing is seen yet. It is complete without pull Secrets only where there shall be none.
+    pub fn new(has_pull_secrets: bool) -> Self {
+        let pull_secrets = (!has_pull_secrets).then(Vec::new);
+        Self { pull_secrets, ..Self::default() }
+    }
+
     /// Takes a change in. Returns the invokers whose state may follow from it.
     pub fn apply(&mut self, change: Change) -> BTreeSet<Key> {
         match change {
@@ -48,12 +61,16 @@ impl World {
                 let before = self.targets.insert(target.clone(), finding.clone());
                 if before.as_ref() == Some(&finding) { BTreeSet::new() } else { self.aiming_at(&target) }
             }
+            Change::PullSecrets(all) => {
+                let before = self.pull_secrets.replace(all);
+                if before == self.pull_secrets { BTreeSet::new() } else { self.everybody() }
+            }
         }
     }
 
     /// Whether every kind was seen as a whole, or cannot be seen.
     pub fn is_complete(&self) -> bool {
-        WATCHED.iter().all(|kind| self.known.contains(kind))
+        self.pull_secrets.is_some() && WATCHED.iter().all(|kind| self.known.contains(kind))
     }
 
     /// An invoker.
@@ -115,9 +132,23 @@ impl World {
         targets.filter(|target| namespace_target(target).is_none()).cloned().collect()
     }
 
-    /// An object of an invoker.
+    /// The pull Secrets of the operator.
+    pub fn pull_secrets(&self) -> &[PullSecret] {
+        self.pull_secrets.as_deref().unwrap_or_default()
+    }
+
+    /// Roles and RoleBindings with the label of an invoker's UID, and the UID.
+    pub(crate) fn labelled(&self) -> impl Iterator<Item = (&str, &(Watched, ObjectName))> {
+        self.labelled.iter().map(|(which, uid)| (uid.as_str(), which))
+    }
+
+    /// An object of an invoker. Of a Secret only the labels are there.
     pub fn child(&self, kind: &str, at: &ObjectName) -> Option<Value> {
         let kind = WATCHED.into_iter().find(|watched| watched.kind() == kind)?;
+        if kind == Watched::Secrets {
+            let labels = self.named.get(&kind)?.get(at)?;
+            return Some(json!({ "metadata": { "labels": labels } }));
+        }
         let text = self.children.get(&(kind, at.clone()))?;
         Some(serde_json::from_str(text).expect("the text must be JSON: it was written from it"))
     }
@@ -157,6 +188,7 @@ impl World {
                 if before == Some(labels) { BTreeSet::new() } else { self.concerned(kind, &at) }
             }
             Seen::Child(object) => {
+                self.note_label(kind, &at, &object);
                 self.children.insert((kind, at.clone()), object.to_string().into_boxed_str());
                 self.concerned(kind, &at)
             }
@@ -171,8 +203,9 @@ impl World {
                 self.failures.retain(|key, _| !(key.at == *at && key.kind.kind() == kind.kind()));
             }
             Watched::Repositories => drop(self.repositories.remove(at)),
-            Watched::CronJobs | Watched::ServiceAccounts | Watched::RoleBindings => {
+            Watched::CronJobs | Watched::ServiceAccounts | Watched::Roles | Watched::RoleBindings => {
                 self.children.remove(&(kind, at.clone()));
+                self.labelled.remove(&(kind, at.clone()));
             }
             Watched::Secrets | Watched::Namespaces | Watched::Tasks => {
                 self.named.entry(kind).or_default().remove(at);
@@ -199,7 +232,7 @@ impl World {
                 keys.map(|key| key.at.clone()).collect()
             }
             Watched::Repositories => self.repositories.keys().cloned().collect(),
-            Watched::CronJobs | Watched::ServiceAccounts | Watched::RoleBindings => {
+            Watched::CronJobs | Watched::ServiceAccounts | Watched::Roles | Watched::RoleBindings => {
                 self.children.keys().filter(|(one, _)| *one == kind).map(|(_, at)| at.clone()).collect()
             }
             _ => self.named.get(&kind).map(|all| all.keys().cloned().collect()).unwrap_or_default(),
@@ -211,14 +244,28 @@ impl World {
         let looks = |invoker: &&Invoker| match kind {
             Watched::Configurations | Watched::Batches => invoker.key.at == *at,
             Watched::Repositories => invoker.repository.as_ref() == Some(at),
-            Watched::Secrets => self.uses_secret(invoker, at),
+            Watched::Secrets => self.uses_secret(invoker, at) || self.copies_to(invoker, at),
             Watched::Namespaces => invoker.key.at.namespace == at.name || aims_at_namespace(invoker, &at.name),
             Watched::Tasks => invoker.members.iter().any(|member| member.task == at.name),
-            Watched::CronJobs | Watched::ServiceAccounts | Watched::RoleBindings => {
-                invoker.key.at.namespace == at.namespace && invoker.trigger_name == at.name
+            Watched::CronJobs | Watched::ServiceAccounts | Watched::Roles | Watched::RoleBindings => {
+                let is_own = invoker.key.at.namespace == at.namespace && invoker.trigger_name == at.name;
+                is_own || invoker.access.contains(at)
             }
         };
         self.invokers.values().filter(looks).map(|invoker| invoker.key.clone()).collect()
+    }
+
+    fn note_label(&mut self, kind: Watched, at: &ObjectName, object: &Value) {
+        let uid = object["metadata"]["labels"][names::LABEL_INVOKER_UID].as_str();
+        match uid {
+            Some(uid) => self.labelled.insert((kind, at.clone()), uid.to_owned()),
+            None => self.labelled.remove(&(kind, at.clone())),
+        };
+    }
+
+    fn copies_to(&self, invoker: &Invoker, secret: &ObjectName) -> bool {
+        let is_copy = |one: &PullSecret| one.copy_name(invoker) == secret.name;
+        invoker.key.at.namespace == secret.namespace && self.pull_secrets().iter().any(is_copy)
     }
 
     fn uses_secret(&self, invoker: &Invoker, secret: &ObjectName) -> bool {

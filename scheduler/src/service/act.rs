@@ -3,14 +3,14 @@
 use k8s_openapi::{
     api::{
         batch::v1::CronJob,
-        core::v1::{Event, EventSource, ObjectReference, ServiceAccount},
-        rbac::v1::RoleBinding,
+        core::v1::{Event, EventSource, ObjectReference, Secret, ServiceAccount},
+        rbac::v1::{Role, RoleBinding},
     },
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
 };
 use kube::{
     Api, Client, Resource,
-    api::{Patch, PatchParams, PostParams},
+    api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use proto::{
     crd::{BackupBatch, BackupConfiguration},
@@ -22,11 +22,11 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tracing::{debug, info, warn};
 
-use super::watches::stored;
+use super::watches::{copy, stored};
 use crate::{
     invoker::{Invoker, Key, ObjectName},
     plan::{Apply, Plan, status_patch},
-    world::{Change, Seen, Watched},
+    world::{Change, RepositoryView, Seen, Watched},
 };
 
 /// The name under which fields are applied.
@@ -52,6 +52,9 @@ pub(super) async fn act(client: Client, invoker: Invoker, plan: Plan) -> Done {
     let mut done = Done { key: invoker.key.clone(), changes: Vec::new(), objects: None, again: false };
     if !plan.apply.is_empty() {
         apply_all(&client, &plan.apply, &mut done).await;
+    }
+    for (kind, at) in &plan.remove {
+        remove(&client, kind, at, &mut done).await;
     }
     if let Some(status) = &plan.status {
         write_status(&client, &invoker, &status_patch(&invoker, status), &mut done).await;
@@ -82,6 +85,23 @@ async fn apply_all(client: &Client, all: &[Apply], done: &mut Done) {
     done.objects = Some(None);
 }
 
+/// Deletes a CronJob, which is all that plans remove, with the Jobs that it has made.
+async fn remove(client: &Client, kind: &'static str, at: &ObjectName, done: &mut Done) {
+    let api: Api<CronJob> = Api::namespaced(client.clone(), &at.namespace);
+    match api.delete(&at.name, &DeleteParams::background()).await {
+        Ok(_) => info!(%kind, name = %at.name, namespace = %at.namespace, "Removed"),
+        Err(kube::Error::Api(status)) if status.code == NOT_FOUND => {}
+        Err(error) => {
+            let why = reason(&error);
+            warn!(%kind, name = %at.name, namespace = %at.namespace, reason = %why, "Cannot remove");
+            done.objects = Some(Some(why));
+            done.again = true;
+            return;
+        }
+    }
+    done.changes.push(Change::Gone(Watched::CronJobs, at.clone()));
+}
+
 /// What the API server says, without what differs from time to time.
 fn reason(error: &kube::Error) -> String {
     match error {
@@ -94,6 +114,8 @@ async fn apply(client: &Client, one: &Apply) -> kube::Result<Change> {
     match one.object["kind"].as_str().unwrap_or_default() {
         "CronJob" => apply_as::<CronJob>(client, one, Watched::CronJobs).await,
         "ServiceAccount" => apply_as::<ServiceAccount>(client, one, Watched::ServiceAccounts).await,
+        "Role" => apply_as::<Role>(client, one, Watched::Roles).await,
+        "Secret" => apply_secret(client, one).await,
         _ => apply_as::<RoleBinding>(client, one, Watched::RoleBindings).await,
     }
 }
@@ -106,17 +128,45 @@ where
         + Serialize
         + std::fmt::Debug,
 {
-    let text = |field: &str| one.object["metadata"][field].as_str().unwrap_or_default().to_owned();
-    let api: Api<K> = Api::namespaced(client.clone(), &text("namespace"));
-    let params = PatchParams { force: one.force, ..PatchParams::apply(FIELD_MANAGER) };
-    let applied = api.patch(&text("name"), &params, &Patch::Apply(&one.object)).await?;
+    let (api, name, params) = target::<K>(client, one);
+    let applied = api.patch(&name, &params, &Patch::Apply(&one.object)).await?;
     Ok(Change::Present(kind, ObjectName::of(applied.meta()), Seen::Child(stored(&applied))))
 }
 
-async fn write_status(client: &Client, invoker: &Invoker, body: &Value, done: &mut Done) {
+/// The answer is asked for without the content.
+async fn apply_secret(client: &Client, one: &Apply) -> kube::Result<Change> {
+    let (api, name, params) = target::<Secret>(client, one);
+    let applied = api.patch_metadata(&name, &params, &Patch::Apply(&one.object)).await?;
+    Ok(Change::Present(Watched::Secrets, ObjectName::of(applied.meta()), copy(applied)))
+}
+
+fn target<K>(client: &Client, one: &Apply) -> (Api<K>, String, PatchParams)
+where
+    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
+{
+    let text = |field: &str| one.object["metadata"][field].as_str().unwrap_or_default().to_owned();
+    let params = PatchParams { force: one.force, ..PatchParams::apply(FIELD_MANAGER) };
+    (Api::namespaced(client.clone(), &text("namespace")), text("name"), params)
+}
+
+pub(super) async fn write_status(client: &Client, invoker: &Invoker, body: &Value, done: &mut Done) {
+    let ObjectName { namespace, name } = &invoker.key.at;
+    match patch_status(client, invoker, body).await {
+        Ok((kind, invoker)) => {
+            let phase = invoker.status.phase.map(|phase| format!("{phase:?}")).unwrap_or_default();
+            info!(invoker = %name, %namespace, %phase, "Wrote a status");
+            let at = invoker.key.at.clone();
+            done.changes.push(Change::Present(kind, at, Seen::Invoker(Box::new(invoker))));
+        }
+        Err(error) => note(&error, invoker, "Cannot write a status", done),
+    }
+}
+
+/// Writes to the status of an invoker; returns what is there then.
+async fn patch_status(client: &Client, invoker: &Invoker, body: &Value) -> kube::Result<(Watched, Invoker)> {
     let ObjectName { namespace, name } = &invoker.key.at;
     let (params, patch) = (PatchParams::default(), Patch::Merge(body));
-    let written = match invoker.key.kind {
+    match invoker.key.kind {
         InvokerKind::BackupConfiguration => {
             let api: Api<BackupConfiguration> = Api::namespaced(client.clone(), namespace);
             let written = api.patch_status(name, &params, &patch).await;
@@ -127,15 +177,6 @@ async fn write_status(client: &Client, invoker: &Invoker, body: &Value, done: &m
             let written = api.patch_status(name, &params, &patch).await;
             written.map(|object| (Watched::Batches, Invoker::of_batch(&object)))
         }
-    };
-    match written {
-        Ok((kind, invoker)) => {
-            let phase = invoker.status.phase.map(|phase| format!("{phase:?}")).unwrap_or_default();
-            info!(invoker = %name, %namespace, %phase, "Wrote a status");
-            let at = invoker.key.at.clone();
-            done.changes.push(Change::Present(kind, at, Seen::Invoker(Box::new(invoker))));
-        }
-        Err(error) => note(&error, invoker, "Cannot write a status", done),
     }
 }
 
@@ -179,34 +220,70 @@ where
     api.patch_metadata(name, &PatchParams::default(), &Patch::Merge(&body)).await.map(drop)
 }
 
-/// Tells the user by Events. They are help and not state: one that is lost is not written again.
-async fn warn_user(client: &Client, invoker: &Invoker, warnings: &[(String, String)]) {
-    let ObjectName { namespace, name } = &invoker.key.at;
-    let api: Api<Event> = Api::namespaced(client.clone(), namespace);
-    let kind = invoker.key.kind.kind();
+/// Warns the user by Events.
+pub(super) async fn warn_user(client: &Client, invoker: &Invoker, warnings: &[(String, String)]) {
     for (reason, message) in warnings {
+        tell_user(client, Tidings::of_invoker(invoker, reason, message)).await;
+    }
+}
+
+/// Something to be told to the user by an Event.
+pub(super) struct Tidings<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    at: &'a ObjectName,
+    uid: &'a str,
+    is_warning: bool,
+    reason: &'a str,
+    message: &'a str,
+}
+
+impl<'a> Tidings<'a> {
+    pub(super) fn of_invoker(invoker: &'a Invoker, reason: &'a str, message: &'a str) -> Self {
+        let (kind, at, uid) = (invoker.key.kind.kind(), &invoker.key.at, invoker.uid.as_str());
+        Self { api_version: "stash.appscode.com/v1beta1", kind, at, uid, is_warning: true, reason, message }
+    }
+
+    pub(super) fn of_repository(
+        repository: &'a RepositoryView,
+        is_warning: bool,
+        reason: &'a str,
+        message: &'a str,
+    ) -> Self {
+        let (at, uid) = (&repository.at, repository.uid.as_str());
+        Self { api_version: "stash.appscode.com/v1alpha1", kind: "Repository", at, uid, is_warning, reason, message }
+    }
+
+    fn event(&self) -> Event {
+        let Self { api_version, kind, at, uid, is_warning, reason, message } = *self;
         let now = Some(Time(jiff::Timestamp::now()));
-        let event = Event {
-            metadata: ObjectMeta { generate_name: Some(format!("{name}.")), ..ObjectMeta::default() },
+        Event {
+            metadata: ObjectMeta { generate_name: Some(format!("{}.", at.name)), ..ObjectMeta::default() },
             involved_object: ObjectReference {
-                api_version: Some("stash.appscode.com/v1beta1".to_owned()),
+                api_version: Some(api_version.to_owned()),
                 kind: Some(kind.to_owned()),
-                name: Some(name.clone()),
-                namespace: Some(namespace.clone()),
-                uid: Some(invoker.uid.clone()),
+                name: Some(at.name.clone()),
+                namespace: Some(at.namespace.clone()),
+                uid: Some(uid.to_owned()),
                 ..ObjectReference::default()
             },
-            type_: Some("Warning".to_owned()),
-            reason: Some(reason.clone()),
-            message: Some(message.clone()),
+            type_: Some(if is_warning { "Warning" } else { "Normal" }.to_owned()),
+            reason: Some(reason.to_owned()),
+            message: Some(message.to_owned()),
             source: Some(EventSource { component: Some(format!("{kind} Controller")), host: None }),
             first_timestamp: now.clone(),
             last_timestamp: now,
             count: Some(1),
             ..Event::default()
-        };
-        if let Err(error) = api.create(&PostParams::default(), &event).await {
-            debug!(invoker = %name, %namespace, reason = %chain(&error), "An Event is lost");
         }
+    }
+}
+
+/// Tells the user by an Event. Events are help and not state: one that is lost is not written again.
+pub(super) async fn tell_user(client: &Client, tidings: Tidings<'_>) {
+    let ObjectName { namespace, name } = tidings.at;
+    let api: Api<Event> = Api::namespaced(client.clone(), namespace);
+    if let Err(error) = api.create(&PostParams::default(), &tidings.event()).await {
+        debug!(%name, %namespace, reason = %chain(&error), "An Event is lost");
     }
 }

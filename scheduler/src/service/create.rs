@@ -86,21 +86,42 @@ pub async fn create(args: CreateArgs) -> Result<(), CreateError> {
 async fn once(client: &Client, kind: InvokerKind, args: &CreateArgs) -> Result<(), CreateError> {
     let invoker = read(client, kind, args).await?;
     let name = session::name(&args.invoker_name, &args.job_name, &args.cron_job_name);
-    let wanted = session::session(&invoker, &name);
+    make(client, &invoker, name).await.map(drop)
+}
+
+/// What became of a session that was to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Made {
+    /// It was not there before.
+    New,
+    /// It was there already.
+    Before,
+}
+
+/// Creates the session `name` of an invoker, unless it is there already.
+///
+/// # Errors
+/// [`CreateError::Create`] and [`CreateError::Taken`].
+pub(super) async fn make(client: &Client, invoker: &Invoker, name: String) -> Result<Made, CreateError> {
+    let namespace = &invoker.key.at.namespace;
+    let wanted = session::session(invoker, &name);
     let failed = |source| CreateError::Create { name: name.clone(), source: Box::new(source) };
-    let api: Api<BackupSession> = Api::namespaced(client.clone(), &args.namespace);
+    let api: Api<BackupSession> = Api::namespaced(client.clone(), namespace);
     match api.create(&PostParams::default(), &wanted).await {
-        Ok(_) => info!(session = %name, namespace = %args.namespace, "Created a session"),
+        Ok(_) => {
+            info!(session = %name, %namespace, "Created a session");
+            Ok(Made::New)
+        }
         Err(kube::Error::Api(status)) if status.code == ALREADY_EXISTS => {
             let present = api.get(&name).await.map_err(failed)?;
             if !session::is_same(&present, &wanted) {
                 return Err(CreateError::Taken { name });
             }
-            info!(session = %name, namespace = %args.namespace, "The session of this slot is there already");
+            info!(session = %name, %namespace, "The session of this slot is there already");
+            Ok(Made::Before)
         }
-        Err(source) => return Err(failed(source)),
+        Err(source) => Err(failed(source)),
     }
-    Ok(())
 }
 
 async fn read(client: &Client, kind: InvokerKind, args: &CreateArgs) -> Result<Invoker, CreateError> {

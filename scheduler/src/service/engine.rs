@@ -28,13 +28,15 @@ use tracing::{info, warn};
 
 use super::{
     act::{Done, act},
+    alarms::{Alarms, Call},
+    fire::{fire, tell_missed},
     repositories,
 };
 use crate::{
     invoker::{Invoker, Key},
     plan::plan,
     trigger::TriggerSettings,
-    world::{Change, Seen, Watched, World},
+    world::{Change, RepositoryView, Seen, Watched, World},
 };
 
 /// Plans that are done at the same time. The API server answers a write in a few milliseconds; more would only queue there.
@@ -55,6 +57,7 @@ pub(super) const TOLD_AT_FIRST_SIGHT: SignedDuration = SignedDuration::from_mins
 enum Ended {
     Plan(Done),
     Repositories(Vec<Change>),
+    Call(Done),
 }
 
 type Work = Pin<Box<dyn Future<Output = Ended> + Send>>;
@@ -66,10 +69,13 @@ pub(super) struct Engine {
     dirty: BTreeSet<Key>,
     busy: HashSet<Key>,
     failed: HashMap<Key, (u32, Instant)>,
+    /// Only where the scheduler is the trigger.
+    alarms: Option<Alarms>,
     targets_dirty: bool,
     repositories_dirty: bool,
     repositories_busy: bool,
     wanted: watch::Sender<HashSet<TargetRef>>,
+    ending: watch::Sender<Vec<RepositoryView>>,
     facts: mpsc::Sender<Event>,
     acts: watch::Receiver<bool>,
 }
@@ -77,15 +83,19 @@ pub(super) struct Engine {
 impl Engine {
     pub(super) fn new(
         client: Client,
+        world: World,
         settings: TriggerSettings,
+        alarms: Option<Alarms>,
         wanted: watch::Sender<HashSet<TargetRef>>,
+        ending: watch::Sender<Vec<RepositoryView>>,
         facts: mpsc::Sender<Event>,
         acts: watch::Receiver<bool>,
     ) -> Self {
         Self {
             client,
             settings,
-            world: World::default(),
+            alarms,
+            world,
             dirty: BTreeSet::new(),
             busy: HashSet::new(),
             failed: HashMap::new(),
@@ -93,6 +103,7 @@ impl Engine {
             repositories_dirty: false,
             repositories_busy: false,
             wanted,
+            ending,
             facts,
             acts,
         }
@@ -153,6 +164,9 @@ impl Engine {
                 *due = Instant::now();
             }
         });
+        if let Some(alarms) = &mut self.alarms {
+            concerned.iter().for_each(|key| alarms.set(key.clone()));
+        }
         self.dirty.extend(concerned);
     }
 
@@ -166,22 +180,40 @@ impl Engine {
         });
     }
 
-    /// Tells NATS when an invoker is in another phase than before.
+    /// Tells NATS what has changed for others.
     fn tell(&self, change: &Change) {
-        let Change::Present(_, _, Seen::Invoker(invoker)) = change else { return };
-        let Some(phase) = invoker.status.phase else { return };
+        let (event, at) = match change {
+            Change::Present(_, at, Seen::Invoker(invoker)) => (self.phase(invoker), at),
+            Change::Present(_, at, Seen::Repository(repository)) => (self.integrity(repository), at),
+            _ => return,
+        };
+        if let Some(event) = event
+            && self.facts.try_send(event).is_err()
+        {
+            warn!(name = %at.name, namespace = %at.namespace, "A change is not told: too many events wait for NATS");
+        }
+    }
+
+    /// That a check had another result than the one before. A damage is told at first sight, too.
+    fn integrity(&self, repository: &RepositoryView) -> Option<Event> {
+        let known = self.world.repository(&repository.at).filter(|known| known.uid == repository.uid);
+        let is_news = match known {
+            Some(known) => known.integrity != repository.integrity,
+            None => repository.integrity == Some(false),
+        };
+        repository.integrity_event.clone().filter(|_| is_news)
+    }
+
+    /// That an invoker is in another phase than before.
+    fn phase(&self, invoker: &Invoker) -> Option<Event> {
+        let phase = invoker.status.phase?;
         let known = self.world.invoker(&invoker.key);
         let is_news = match known.filter(|known| known.uid == invoker.uid) {
             Some(known) => known.status.phase != Some(phase),
             None => is_recent(invoker, Timestamp::now()),
         };
-        if is_news {
-            let event =
-                event::invoker_phase(invoker.key.kind, &invoker.object_ref(), phase, &invoker.status.conditions);
-            if self.facts.try_send(event).is_err() {
-                warn!(invoker = %invoker.key.at.name, "A change of phase is not told: too many events wait for NATS");
-            }
-        }
+        let object = invoker.object_ref();
+        is_news.then(|| event::invoker_phase(invoker.key.kind, &object, phase, &invoker.status.conditions))
     }
 
     /// Begins plans while there is room. Returns whether there may be more to begin.
@@ -215,6 +247,12 @@ impl Engine {
                 self.repositories_busy = false;
                 changes.into_iter().for_each(|change| self.take_in(change));
             }
+            Ended::Call(Done { key, changes, again, .. }) => {
+                changes.into_iter().for_each(|change| self.take_in(change));
+                if let Some(alarms) = &mut self.alarms {
+                    alarms.ended(&key, again, pause);
+                }
+            }
             Ended::Plan(Done { key, changes, objects, again }) => {
                 self.busy.remove(&key);
                 if let Some(failure) = objects {
@@ -232,14 +270,33 @@ impl Engine {
         }
     }
 
+    /// Starts the sessions that are due.
+    fn call(&mut self, working: &mut FuturesUnordered<Work>) {
+        let Some(alarms) = &mut self.alarms else { return };
+        for call in alarms.calls(&self.world, Timestamp::now()) {
+            let client = self.client.clone();
+            working.push(Box::pin(async move {
+                Ended::Call(match call {
+                    Call::Fire(invoker, slot) => fire(client, invoker, slot).await,
+                    Call::Missed(invoker, slot) => tell_missed(client, invoker, slot).await,
+                })
+            }));
+        }
+    }
+
     fn tick(&mut self, working: &mut FuturesUnordered<Work>) {
         if std::mem::take(&mut self.targets_dirty) {
             self.aim();
         }
-        if !self.may_act() || !self.repositories_dirty || self.repositories_busy {
+        if !self.may_act() {
+            return;
+        }
+        self.call(working);
+        if !self.repositories_dirty || self.repositories_busy {
             return;
         }
         self.repositories_dirty = false;
+        self.ending.send_replace(repositories::ending(&self.world));
         let work = repositories::work(&self.world);
         if !work.is_empty() {
             self.repositories_busy = true;
@@ -260,5 +317,6 @@ fn is_recent(invoker: &Invoker, now: Timestamp) -> bool {
 }
 
 fn matters_to_references(kind: Watched) -> bool {
-    matches!(kind, Watched::Configurations | Watched::Batches | Watched::Repositories | Watched::Namespaces)
+    use Watched::{Batches, Configurations, Namespaces, Repositories, RoleBindings, Roles};
+    matches!(kind, Configurations | Batches | Repositories | Namespaces | Roles | RoleBindings)
 }

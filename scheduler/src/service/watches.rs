@@ -7,7 +7,7 @@ use futures::{Stream, StreamExt as _};
 use k8s_openapi::api::{
     batch::v1::CronJob,
     core::v1::{Namespace, Secret, ServiceAccount},
-    rbac::v1::RoleBinding,
+    rbac::v1::{Role, RoleBinding},
 };
 use kube::{
     Api, Client, Resource, ResourceExt as _,
@@ -59,7 +59,7 @@ pub(super) async fn run(client: Client, kind: Watched, changes: mpsc::Sender<Cha
             let read = |object: Repository| Seen::Repository(Box::new(RepositoryView::of(&object)));
             sink.pump(watcher(Api::all(client), config()), read).await
         }
-        Watched::Secrets => sink.pump(watcher(Api::<PartialObjectMeta<Secret>>::all(client), metadata()), there).await,
+        Watched::Secrets => sink.pump(watcher(Api::<PartialObjectMeta<Secret>>::all(client), metadata()), copy).await,
         Watched::Tasks => sink.pump(watcher(Api::<PartialObjectMeta<Task>>::all(client), metadata()), there).await,
         Watched::Namespaces => {
             let read = |object: PartialObjectMeta<Namespace>| Seen::Labels(object.metadata.labels.unwrap_or_default());
@@ -67,6 +67,7 @@ pub(super) async fn run(client: Client, kind: Watched, changes: mpsc::Sender<Cha
         }
         Watched::CronJobs => sink.pump(watcher(Api::<CronJob>::all(client), of_invokers()), child).await,
         Watched::ServiceAccounts => sink.pump(watcher(Api::<ServiceAccount>::all(client), of_invokers()), child).await,
+        Watched::Roles => sink.pump(watcher(Api::<Role>::all(client), of_invokers()), child).await,
         Watched::RoleBindings => sink.pump(watcher(Api::<RoleBinding>::all(client), of_invokers()), child).await,
     }
 }
@@ -90,6 +91,12 @@ where
     PartialObjectMeta<K>: Resource,
 {
     Seen::Labels(Default::default())
+}
+
+/// Of Secrets that are copies of ours the labels, of others nothing: there may be thousands.
+pub(super) fn copy(object: PartialObjectMeta<Secret>) -> Seen {
+    let labels = object.metadata.labels.unwrap_or_default();
+    Seen::Labels(if labels.contains_key(names::LABEL_CONTENT) { labels } else { Default::default() })
 }
 
 fn child<K: Resource<DynamicType = ()> + Serialize>(object: K) -> Seen {

@@ -2,13 +2,18 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use jiff::Timestamp;
 use proto::{
     conditions::Finding,
-    crd::{Reference, Repository, TargetRef, UsagePolicy},
+    crd::{Backend, Reference, Repository, TargetRef, UsagePolicy},
+    event::{self, Event},
 };
 use serde_json::Value;
 
-use crate::invoker::{Invoker, ObjectName};
+use crate::{
+    invoker::{Invoker, ObjectName},
+    pull::PullSecret,
+};
 
 /// Kinds of objects that are watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -19,7 +24,7 @@ pub enum Watched {
     Batches,
     /// Repositories.
     Repositories,
-    /// Secrets; only their names.
+    /// Secrets; only their names, and labels of copies.
     Secrets,
     /// Namespaces; only their labels.
     Namespaces,
@@ -29,12 +34,14 @@ pub enum Watched {
     CronJobs,
     /// ServiceAccounts of invokers.
     ServiceAccounts,
+    /// Roles of invokers.
+    Roles,
     /// RoleBindings of invokers.
     RoleBindings,
 }
 
 /// All of them.
-pub const WATCHED: [Watched; 9] = [
+pub const WATCHED: [Watched; 10] = [
     Watched::Configurations,
     Watched::Batches,
     Watched::Repositories,
@@ -43,6 +50,7 @@ pub const WATCHED: [Watched; 9] = [
     Watched::Tasks,
     Watched::CronJobs,
     Watched::ServiceAccounts,
+    Watched::Roles,
     Watched::RoleBindings,
 ];
 
@@ -58,6 +66,7 @@ impl Watched {
             Self::Tasks => "Task",
             Self::CronJobs => "CronJob",
             Self::ServiceAccounts => "ServiceAccount",
+            Self::Roles => "Role",
             Self::RoleBindings => "RoleBinding",
         }
     }
@@ -70,7 +79,7 @@ pub enum Seen {
     Invoker(Box<Invoker>),
     /// A Repository.
     Repository(Box<RepositoryView>),
-    /// Of a Namespace its labels, of others nothing but that they are there.
+    /// Of a Namespace its labels, of a Secret that is a copy its own, of others nothing but that they are there.
     Labels(BTreeMap<String, String>),
     /// An object of an invoker, without managed fields and status.
     Child(Value),
@@ -96,6 +105,8 @@ pub enum Change {
     },
     /// A look for a target has shown this.
     Target(TargetRef, Finding),
+    /// These are the pull Secrets of the operator.
+    PullSecrets(Vec<PullSecret>),
 }
 
 /// A Repository, as far as it matters.
@@ -109,37 +120,45 @@ pub struct RepositoryView {
     pub resource_version: String,
     /// Name of its storage Secret; empty when none is named.
     pub secret: String,
-    /// Whether a backend is set.
-    pub has_backend: bool,
+    /// Where its data is.
+    pub backend: Option<Backend>,
     /// Who may use it.
     pub usage_policy: Option<UsagePolicy>,
     /// Who uses it, as its status says.
     pub references: Vec<Reference>,
-    /// Whether it is being deleted.
-    pub is_deleting: bool,
+    /// When its deletion was asked for; `None` while it shall stay.
+    pub deleted_at: Option<Timestamp>,
     /// Whether it has Stash's finalizer.
     pub has_finalizer: bool,
     /// Whether its data shall be deleted with it.
     pub wipe_out: bool,
+    /// What the last check of its data has shown; `None` before the first one.
+    pub integrity: Option<bool>,
+    /// That as an event; `None` before the first check.
+    pub integrity_event: Option<Event>,
 }
 
 impl RepositoryView {
     /// Reads a Repository.
     pub fn of(object: &Repository) -> Self {
         let metadata = &object.metadata;
-        let backend = object.spec.backend.clone().unwrap_or_default();
+        let status = object.status.clone().unwrap_or_default();
+        let backend = object.spec.backend.clone();
+        let checked_at = status.last_backup_time.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
         let finalizers = metadata.finalizers.as_deref().unwrap_or_default();
         Self {
             at: ObjectName::of(metadata),
             uid: metadata.uid.clone().unwrap_or_default(),
             resource_version: metadata.resource_version.clone().unwrap_or_default(),
-            has_backend: backend.provider().is_some(),
-            secret: backend.storage_secret_name.unwrap_or_default(),
+            secret: backend.as_ref().and_then(|backend| backend.storage_secret_name.clone()).unwrap_or_default(),
+            backend,
             usage_policy: object.spec.usage_policy.clone(),
-            references: object.status.clone().map(|status| status.references).unwrap_or_default(),
-            is_deleting: metadata.deletion_timestamp.is_some(),
+            references: status.references,
+            deleted_at: metadata.deletion_timestamp.as_ref().map(|time| time.0),
             has_finalizer: finalizers.iter().any(|one| one == proto::names::REPOSITORY_FINALIZER),
             wipe_out: object.spec.wipe_out.unwrap_or_default(),
+            integrity: status.integrity,
+            integrity_event: event::repository_integrity(object, checked_at),
         }
     }
 }

@@ -34,7 +34,8 @@ impl Bed {
         bed.kubectl(&["apply", "-f", concat!(env!("CARGO_MANIFEST_DIR"), "/../k8s/crds")]);
         bed.kubectl(&["wait", "--for=condition=established", "crd", "--all", "--timeout=90s"]);
         bed.kubectl(&["apply", "-f", concat!(env!("CARGO_MANIFEST_DIR"), "/../k8s/base/scheduler/rbac.yaml")]);
-        for role in ["stowage-scheduler", "stowage-lease"] {
+        for role in ["stowage-scheduler", "stowage-scheduler-timer", "stowage-scheduler-pull-secrets", "stowage-lease"]
+        {
             bed.kubectl(&["create", "clusterrolebinding", role, "--clusterrole", role, "--user", "scheduler"]);
         }
         bed.kubectl(&["create", "namespace", "demo"]);
@@ -92,8 +93,40 @@ impl Bed {
     }
 
     pub(crate) async fn secret(&self) {
+        self.secret_in("demo").await;
+    }
+
+    pub(crate) async fn secret_in(&self, namespace: &str) {
         let data = json!({ "stringData": { "RESTIC_PASSWORD": "x" } });
-        self.apply("v1", "Secret", "secrets", "demo", "gcs-secret", data).await;
+        self.apply("v1", "Secret", "secrets", namespace, "gcs-secret", data).await;
+    }
+
+    /// Runs kubectl, which is expected to be refused, and returns why.
+    pub(crate) fn refused(&self, arguments: &[&str]) -> String {
+        let ran = Command::new(testkit::tool("kubectl"))
+            .env("KUBECONFIG", self.control_plane.kubeconfig_path())
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(!ran.status.success(), "kubectl {arguments:?} succeeded");
+        String::from_utf8(ran.stderr).unwrap()
+    }
+
+    /// A merge patch of an object in `demo`.
+    pub(crate) fn patch(&self, what: &str, name: &str, patch: &Value) {
+        self.kubectl(&["patch", what, name, "-n", "demo", "--type=merge", "-p", &patch.to_string()]);
+    }
+
+    /// The same of its status.
+    pub(crate) fn patch_status(&self, what: &str, name: &str, patch: &Value) {
+        let status = "--subresource=status";
+        self.kubectl(&["patch", what, name, "-n", "demo", status, "--type=merge", "-p", &patch.to_string()]);
+    }
+
+    /// Names of all objects of a kind in a namespace.
+    pub(crate) fn names(&self, what: &str, namespace: &str) -> Vec<String> {
+        let names = self.kubectl(&["get", what, "-n", namespace, "-o", "jsonpath={.items[*].metadata.name}"]);
+        names.split_whitespace().map(str::to_owned).collect()
     }
 
     /// A BackupConfiguration as in the guides.
@@ -115,6 +148,9 @@ impl Bed {
             "repositories" => ("stash.appscode.com/v1alpha1", "Repository"),
             "cronjobs" => ("batch/v1", "CronJob"),
             "backupsessions" => ("stash.appscode.com/v1beta1", "BackupSession"),
+            "backupbatches" => ("stash.appscode.com/v1beta1", "BackupBatch"),
+            "restoresessions" => ("stash.appscode.com/v1beta1", "RestoreSession"),
+            "secrets" => ("v1", "Secret"),
             _ => ("stash.appscode.com/v1beta1", "BackupConfiguration"),
         };
         serde_json::to_value(self.api(version, kind, plural, "demo").get(name).await.unwrap()).unwrap()
@@ -138,6 +174,18 @@ impl Bed {
         wait_for(PATIENCE, || async { self.phase(name).await == phase }).await;
     }
 
+    /// Writes a file that lives as long as the test; returns its path.
+    pub(crate) fn file(&self, name: &str, text: &str) -> String {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+
+    /// Kubeconfig of the scheduler's user.
+    pub(crate) fn user_kubeconfig(&self) -> PathBuf {
+        self.user.kubeconfig_path().to_owned()
+    }
+
     /// What the scheduler asks the API server.
     pub(crate) fn proxy(&self) -> FaultProxy {
         FaultProxy::to_api_server_as(&self.control_plane, &self.user)
@@ -149,9 +197,21 @@ impl Bed {
     }
 
     pub(crate) fn scheduler_through(&self, identity: &str, kubeconfig: PathBuf) -> Server {
+        self.scheduler_with(identity, kubeconfig, &["--trigger-image", "stowage/scheduler:test"])
+    }
+
+    /// Starts a replica that starts the sessions itself and does not ask whether it may: two of them act at once.
+    pub(crate) fn timer(&self, identity: &str) -> Server {
+        let arguments = ["--trigger", "timer", "--timer-jitter-seconds-max", "0", "--leader-elect", "false"];
+        self.scheduler_with(identity, self.user.kubeconfig_path().to_owned(), &arguments)
+    }
+
+    /// Starts a replica with further arguments.
+    pub(crate) fn scheduler_with(&self, identity: &str, kubeconfig: PathBuf, arguments: &[&str]) -> Server {
         let program = PathBuf::from(env!("CARGO_BIN_EXE_scheduler"));
         let command = ServerCommand::new(identity, program, self.folder.path())
-            .args(["run", "--trigger-image", "stowage/scheduler:test", "--admin-address", "127.0.0.1:0"])
+            .args(["run", "--admin-address", "127.0.0.1:0"])
+            .args(arguments)
             .args(["--lease-namespace", "default", "--log-format", "plain", "--identity", identity])
             .args(["--nats-url", self.nats.url()])
             .env("KUBECONFIG", kubeconfig.display().to_string());
@@ -160,8 +220,12 @@ impl Bed {
 
     /// Runs what the Pod of a CronJob runs; says whether it succeeded.
     pub(crate) fn create_session(&self, invoker: &str, job: &str) -> bool {
+        self.create_session_of("BackupConfiguration", invoker, job)
+    }
+
+    pub(crate) fn create_session_of(&self, kind: &str, invoker: &str, job: &str) -> bool {
         let ran = Command::new(env!("CARGO_BIN_EXE_scheduler"))
-            .args(["create-backupsession", "--invoker-kind=BackupConfiguration"])
+            .args(["create-backupsession", &format!("--invoker-kind={kind}")])
             .arg(format!("--invoker-name={invoker}"))
             .env("KUBECONFIG", self.control_plane.kubeconfig_path())
             .env("POD_NAMESPACE", "demo")

@@ -1,6 +1,6 @@
 //! One event a session on the stream, whatever happens.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prometheus_client::registry::Registry;
 use proto::stream::EVENTS;
@@ -70,6 +70,42 @@ async fn two_replicas_a_kill_and_an_outage_make_one_event_a_session() {
     let prefix = "stash.event.backupsession.created.demo.backup-16521";
     let expected = [format!("{prefix}64800"), format!("{prefix}64860"), format!("{prefix}64920")];
     assert_eq!(created(&subjects(&bed).await), expected);
+}
+
+/// Names of the sessions that `backupsession.created` was told about, in order.
+async fn told(bed: &Bed) -> Vec<String> {
+    let prefix = "stash.event.backupsession.created.demo.";
+    let subjects = subjects(bed).await;
+    let mut told: Vec<String> = subjects.iter().filter_map(|one| one.strip_prefix(prefix)).map(str::to_owned).collect();
+    told.sort();
+    told
+}
+
+#[tokio::test]
+async fn a_minute_without_nats_and_a_restart_of_the_api_server_lose_and_double_no_event() {
+    let mut bed = Bed::new().await;
+    bed.configuration("backup", "storage", json!(null)).await;
+    let _one = bed.scheduler("one");
+    let _other = bed.scheduler("other");
+    let create =
+        |bed: &Bed, minute: u64| assert!(bed.create_session("backup", &format!("stash-trigger-backup-{minute}")));
+    create(&bed, 27_536_080);
+    wait_for(PATIENCE, || async { told(&bed).await.len() == 1 }).await;
+
+    bed.nats.stop();
+    let began = Instant::now();
+    for part in 1..=4 {
+        create(&bed, 27_536_080 + part);
+        wait_for(PATIENCE, || async { began.elapsed() > Duration::from_secs(15 * part) }).await;
+    }
+    bed.nats.start_again().await;
+    wait_for(PATIENCE, || async { told(&bed).await.len() == 5 }).await;
+
+    bed.control_plane.stop_api_server();
+    bed.control_plane.start_api_server().await;
+    create(&bed, 27_536_090);
+    wait_for(PATIENCE, || async { told(&bed).await.len() == 6 }).await;
+    assert_eq!(told(&bed).await, bed.names("backupsession", "demo"));
 }
 
 #[tokio::test]

@@ -64,9 +64,9 @@ async fn what_comes_and_goes_moves_the_conditions_and_the_schedule() {
     bed.becomes("backup", "Ready").await;
 
     bed.kubectl(&["delete", "task", "kubedump-backup-0.1.0"]);
-    bed.becomes("backup", "Invalid").await;
-    let said = bed.condition("backup", "ValidationPassed").await;
-    assert_eq!(said.1, "Task \"kubedump-backup-0.1.0\" does not exist");
+    bed.becomes("backup", "NotReady").await;
+    let said = bed.condition("backup", "TaskFound").await;
+    assert_eq!(said.1, "Task kubedump-backup-0.1.0 does not exist.");
     let spec = json!({ "spec": { "steps": [{ "name": "kubedump-backup-0.1.0" }] } });
     bed.apply("stash.appscode.com/v1beta1", "Task", "tasks", "", "kubedump-backup-0.1.0", spec).await;
     bed.becomes("backup", "Ready").await;
@@ -95,7 +95,7 @@ async fn what_comes_and_goes_moves_the_conditions_and_the_schedule() {
     .await;
 
     let events = bed.kubectl(&["get", "events", "-n", "demo", "--field-selector", "type=Warning"]);
-    assert!(events.contains("BackendSecretNotAvailable") && events.contains("ResourceValidationFailed"), "{events}");
+    assert!(events.contains("BackendSecretNotAvailable") && events.contains("TaskNotAvailable"), "{events}");
 }
 
 #[tokio::test]

@@ -3,8 +3,13 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
+mod access;
+mod batch;
 mod bed;
+mod duties;
 mod events;
 mod guides;
 mod rest;
 mod sessions;
+mod timer;
+mod wipe;

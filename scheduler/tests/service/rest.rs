@@ -49,6 +49,38 @@ async fn a_restart_writes_nothing_and_neither_does_waiting() {
 }
 
 #[tokio::test]
+async fn killed_after_any_write_it_ends_with_the_same_state() {
+    let bed = Bed::new().await;
+    bed.repository("storage").await;
+    bed.secret().await;
+    bed.configuration("backup", "storage", json!(null)).await;
+    bed.patch("bc", "backup", &json!({ "spec": { "runtimeSettings": null } }));
+    let nothing_said = || async { bed.phase("backup").await != "Ready" };
+    let mut kills = 0;
+    // Each run goes one write further than those before, whatever they have left behind.
+    while nothing_said().await {
+        let proxy = bed.proxy();
+        let arguments = ["--trigger-image", "stowage/scheduler:test", "--leader-elect", "false"];
+        let mut one = bed.scheduler_with(&format!("run-{kills}"), proxy.kubeconfig_path(), &arguments);
+        wait_for(PATIENCE, || async { !writes(&proxy).is_empty() || !nothing_said().await }).await;
+        one.signal("KILL");
+        kills += 1;
+        assert!(kills < 20, "it does not come to an end");
+    }
+    assert!(kills > 1, "it was killed on the way");
+    let _last = bed.scheduler("last");
+    let listed = || async { bed.read("repositories", "storage").await["status"]["references"].clone() };
+    wait_for(PATIENCE, || async { listed().await.as_array().map_or(0, Vec::len) == 1 }).await;
+    for kind in ["cronjob", "rolebinding"] {
+        assert_eq!(bed.names(kind, "demo"), ["stash-trigger-backup"]);
+    }
+    let conditions = bed.read("backupconfigurations", "backup").await["status"]["conditions"].clone();
+    let types: Vec<&str> = conditions.as_array().unwrap().iter().map(|one| one["type"].as_str().unwrap()).collect();
+    let expected = ["RepositoryFound", "BackendSecretFound", "ValidationPassed", "BackupTargetFound", "CronJobCreated"];
+    assert_eq!(types, expected);
+}
+
+#[tokio::test]
 async fn an_api_server_that_restarts_changes_no_status() {
     let mut bed = Bed::new().await;
     bed.repository("storage").await;
