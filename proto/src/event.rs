@@ -27,6 +27,19 @@ pub const SUBJECT_PREFIX: &str = "stash.event";
 /// Header by which JetStream drops what it has already.
 pub const HEADER_MESSAGE_ID: &str = "Nats-Msg-Id";
 
+/// Types of all events. `docs/events.asyncapi.yaml` describes each one.
+pub const TYPES: [&str; 9] = [
+    "backupsession.created",
+    "backupsession.phase",
+    "backupconfiguration.phase",
+    "backupbatch.phase",
+    "repository.integrity",
+    "repository.maintained",
+    "upload.started",
+    "upload.finished",
+    "upload.failed",
+];
+
 /// An event, ready to be published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
@@ -54,11 +67,13 @@ impl About<'_> {
         let Self { version, kind, plural, object } = self;
         let ObjectRef { namespace, name, uid } = object;
         let id = format!("{uid}/{what}/{mark}");
+        let type_ = format!("{kind}.{what}");
+        debug_assert!(TYPES.contains(&type_.as_str()), "{type_} is not in the list of events");
         let headers = vec![
             ("ce-specversion", "1.0".to_owned()),
             ("ce-id", id.clone()),
             ("ce-source", format!("/apis/{}/{version}/namespaces/{namespace}/{plural}/{name}", crate::crd::GROUP)),
-            ("ce-type", format!("{kind}.{what}")),
+            ("ce-type", type_),
             ("ce-subject", format!("{namespace}/{name}")),
             ("ce-time", time.to_string()),
             ("ce-datacontenttype", "application/json".to_owned()),
