@@ -98,9 +98,8 @@ async fn fill(control_plane: &ControlPlane, client: &Client, configurations: usi
         let ran = command.env("KUBECONFIG", control_plane.kubeconfig_path()).args(arguments).output().unwrap();
         assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     };
-    for path in ["/../k8s/crds", "/../k8s/base/scheduler/rbac.yaml"] {
-        kubectl(&["apply", "-f", &format!("{}{path}", env!("CARGO_MANIFEST_DIR"))]);
-    }
+    kubectl(&["apply", "--server-side", "-k", concat!(env!("CARGO_MANIFEST_DIR"), "/../k8s/crds")]);
+    kubectl(&["apply", "-f", concat!(env!("CARGO_MANIFEST_DIR"), "/../k8s/base/scheduler/rbac.yaml")]);
     kubectl(&["wait", "--for=condition=established", "crd", "--all", "--timeout=90s"]);
     kubectl(&["create", "secret", "generic", "secret", "--from-literal=RESTIC_PASSWORD=x"]);
     let task = json!({

@@ -98,7 +98,7 @@ async fn prepared() -> ControlPlane {
     let control_plane = ControlPlane::start().await;
     let applied = Command::new(testkit::tool("kubectl"))
         .env("KUBECONFIG", control_plane.kubeconfig_path())
-        .args(["apply", "-f", concat!(env!("CARGO_MANIFEST_DIR"), "/../k8s/crds")])
+        .args(["apply", "--server-side", "-k", concat!(env!("CARGO_MANIFEST_DIR"), "/../k8s/crds")])
         .output()
         .unwrap();
     assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));

@@ -31,7 +31,7 @@ impl Bed {
         let user = control_plane.user("scheduler", &[]);
         let folder = tempfile::tempdir().unwrap();
         let bed = Self { nats, control_plane, client, user, folder };
-        bed.kubectl(&["apply", "-f", concat!(env!("CARGO_MANIFEST_DIR"), "/../k8s/crds")]);
+        bed.kubectl(&["apply", "--server-side", "-k", concat!(env!("CARGO_MANIFEST_DIR"), "/../k8s/crds")]);
         bed.kubectl(&["wait", "--for=condition=established", "crd", "--all", "--timeout=90s"]);
         bed.kubectl(&["apply", "-f", concat!(env!("CARGO_MANIFEST_DIR"), "/../k8s/base/scheduler/rbac.yaml")]);
         for role in ["stowage-scheduler", "stowage-scheduler-timer", "stowage-scheduler-pull-secrets", "stowage-lease"]

@@ -50,6 +50,26 @@ async fn the_guides_show_what_they_show_with_stash() {
 }
 
 #[tokio::test]
+async fn the_examples_become_ready() {
+    let bed = Bed::new().await;
+    let _scheduler = bed.scheduler("one");
+    bed.kubectl(&["create", "namespace", "backup"]);
+    bed.kubectl(&["create", "secret", "generic", "store", "-n", "backup", "--from-literal=RESTIC_PASSWORD=x"]);
+    bed.kubectl(&["create", "deployment", "coredns", "--image=x", "-n", "kube-system"]);
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
+    bed.kubectl(&["apply", "--validate=strict", "-f", folder]);
+    let columns = "jsonpath={range .items[*]}{.metadata.name}={.status.phase} {end}";
+    let phases = || bed.kubectl(&["get", "bc", "-n", "backup", "-o", columns]);
+    wait_for(PATIENCE, || async { phases() == "coredns=Ready shop=Ready whole-cluster=Ready " }).await;
+    // The application's target is in another namespace than its backup.
+    let jobs = ["stash-trigger-backup-coredns", "stash-trigger-shop", "stash-trigger-whole-cluster"];
+    assert_eq!(bed.names("cronjob", "backup"), jobs);
+    let zone =
+        ["get", "cronjob", jobs[2], "-n", "backup", "-o", "jsonpath={.spec.timeZone} {.spec.startingDeadlineSeconds}"];
+    assert_eq!(bed.kubectl(&zone), "Europe/Berlin 14400");
+}
+
+#[tokio::test]
 async fn what_comes_and_goes_moves_the_conditions_and_the_schedule() {
     let bed = Bed::new().await;
     let _scheduler = bed.scheduler("one");
