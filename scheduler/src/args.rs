@@ -84,3 +84,23 @@ pub struct CreateArgs {
     #[arg(long, env)]
     pub cron_job_name: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_makes_cron_jobs_needs_an_image_for_their_pods_and_the_timer_does_not() {
+        let run = |arguments: &[&str]| Cli::try_parse_from([&["scheduler", "run"][..], arguments].concat());
+        assert!(run(&[]).is_err());
+        assert!(run(&["--trigger", "cron-job"]).is_err());
+        let given = run(&["--trigger-image", "x", "--image-pull-secrets", "a,b"]).unwrap();
+        let Verb::Run(given) = given.verb else { panic!("it is `run`") };
+        assert_eq!((given.trigger, given.image_pull_secrets.len()), (Trigger::CronJob, 2));
+        let Verb::Run(timer) = run(&["--trigger", "timer"]).unwrap().verb else { panic!("it is `run`") };
+        assert_eq!(
+            (timer.trigger, timer.timer_jitter_seconds_max, timer.image_pull_secrets.len()),
+            (Trigger::Timer, 10, 0)
+        );
+    }
+}

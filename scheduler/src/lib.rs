@@ -4,6 +4,7 @@
 //! watches, looks ──Change──▶ World ──▶ assess ──▶ plan ──▶ service: apply objects, write status, warn
 //! BackupSessions ──────────▶ events ──▶ NATS
 //! CronJob's Pod ──▶ `scheduler create-backupsession` ──▶ BackupSession, named after the slot
+//! or timer ─────────────────────────────────────────────▶ the same
 //! ```
 //!
 //! 1. **Pure inside**: [`world`] holds what is seen, [`assess`] says what the conditions say, [`plan`] says what is to be done.
@@ -19,6 +20,7 @@ pub mod access;
 mod args;
 pub mod assess;
 pub mod invoker;
+pub mod news;
 pub mod plan;
 pub mod pull;
 pub mod schedule;

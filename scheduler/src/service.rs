@@ -16,7 +16,6 @@
 mod act;
 mod alarms;
 mod chores;
-mod cluster;
 mod create;
 mod engine;
 mod fire;
@@ -25,13 +24,21 @@ mod looks;
 mod pulls;
 mod repositories;
 mod sessions;
+mod tidings;
 mod voice;
 mod watches;
 mod wipes;
 
 use jiff::SignedDuration;
 use prometheus_client::registry::Registry;
-use runtime::{admin, nats, ready::Readiness, shutdown, tasks::TaskError, tasks::Tasks};
+use runtime::{
+    admin,
+    cluster::{self, ClusterError},
+    nats,
+    ready::Readiness,
+    shutdown,
+    tasks::{TaskError, Tasks},
+};
 use tokio::sync::{mpsc, watch};
 
 pub use create::{CreateError, create};
@@ -52,7 +59,7 @@ const EVENTS_WAITING_MAX: usize = 4096;
 pub enum RunError {
     /// The cluster's address or credentials cannot be used.
     #[error("reach the cluster")]
-    Cluster(#[source] cluster::ClusterError),
+    Cluster(#[source] ClusterError),
     /// NATS's address or credentials cannot be used.
     #[error("reach NATS")]
     Nats(#[source] nats::ConnectError),

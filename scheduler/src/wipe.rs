@@ -9,11 +9,9 @@
 use jiff::{SignedDuration, Timestamp};
 use proto::{
     crd::{Backend, Provider},
-    event::{Event, HEADER_MESSAGE_ID, ObjectRef, subject},
-    stream::SUBJECT_MAINTAIN,
+    event::{Event, ObjectRef},
+    order::{self, Maintained, ORDER_VERSION, Order, Outcome, Work},
 };
-use serde::Deserialize;
-use serde_json::json;
 
 use crate::world::RepositoryView;
 
@@ -21,8 +19,6 @@ use crate::world::RepositoryView;
 pub const WIPE_MAX: SignedDuration = SignedDuration::from_mins(15);
 /// Time after which an order is given again. Longer than the uploader waits for a lock.
 const ORDER_AGAIN: SignedDuration = SignedDuration::from_mins(5);
-/// Version of the order's body.
-const ORDER_VERSION: u32 = 1;
 
 /// What is to be done about the finalizer of a Repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,33 +44,6 @@ pub enum Ending {
     Left(String),
 }
 
-/// What the uploader says of an order.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(tag = "kind", rename_all = "camelCase")]
-pub enum Outcome {
-    /// The data is deleted.
-    Done,
-    /// Not now, and why.
-    Postponed {
-        /// Why.
-        reason: String,
-    },
-    /// It cannot be, and why.
-    Failed {
-        /// Why.
-        reason: String,
-    },
-}
-
-/// A result, as far as it matters here.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Answer {
-    /// Id of the order.
-    pub id: String,
-    /// How it ended.
-    pub outcome: Outcome,
-}
-
 /// Whether the data of a Repository is to be deleted with it, and can be.
 pub fn is_wanted(repository: &RepositoryView) -> bool {
     let provider = repository.backend.as_ref().and_then(Backend::provider);
@@ -82,7 +51,7 @@ pub fn is_wanted(repository: &RepositoryView) -> bool {
 }
 
 /// What is to be done about a Repository, given the last result about it.
-pub fn step(repository: &RepositoryView, answer: Option<&Answer>, now: Timestamp) -> Step {
+pub fn step(repository: &RepositoryView, answer: Option<&Maintained>, now: Timestamp) -> Step {
     let Some(deleted_at) = repository.deleted_at else {
         let is_due = is_wanted(repository) && !repository.has_finalizer;
         return if is_due { Step::Guard } else { Step::Rest };
@@ -115,17 +84,20 @@ fn id(repository: &RepositoryView, waited: SignedDuration) -> String {
 
 /// The order to delete the data of a Repository. It names the backend: the Repository may be gone when it is read.
 pub fn order(repository: &RepositoryView, id: &str, now: Timestamp) -> Event {
-    let body = json!({
-        "version": ORDER_VERSION, "id": id, "repository": object_ref(repository), "orderedAt": now,
-        "work": { "kind": "wipe", "backend": repository.backend },
-    });
-    let headers = vec![(HEADER_MESSAGE_ID, format!("order/{id}"))];
-    Event { subject: SUBJECT_MAINTAIN.to_owned(), headers, payload: body.to_string().into_bytes() }
+    let backend = Box::new(repository.backend.clone().unwrap_or_default());
+    Order {
+        version: ORDER_VERSION,
+        id: id.to_owned(),
+        repository: object_ref(repository),
+        ordered_at: now,
+        work: Work::Wipe { backend },
+    }
+    .message()
 }
 
 /// Subject of the uploader's results for a Repository.
 pub fn result_subject(repository: &RepositoryView) -> String {
-    subject("repository", "maintained", &repository.at.namespace, &repository.at.name)
+    order::result_subject(&repository.at.namespace, &repository.at.name)
 }
 
 /// The Repository, as events call it.
@@ -136,6 +108,8 @@ pub fn object_ref(repository: &RepositoryView) -> ObjectRef {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn at(minutes: i64) -> Timestamp {
@@ -147,8 +121,9 @@ mod tests {
         RepositoryView { uid: "uid".to_owned(), wipe_out: true, backend: Some(backend), ..RepositoryView::default() }
     }
 
-    fn answered(id: &str, outcome: serde_json::Value) -> Answer {
-        serde_json::from_value(json!({ "id": id, "outcome": outcome, "version": 1 })).unwrap()
+    fn answered(id: &str, outcome: serde_json::Value) -> Maintained {
+        let object = json!({ "namespace": "demo", "name": "r", "uid": "uid" });
+        serde_json::from_value(json!({ "id": id, "outcome": outcome, "version": 1, "object": object })).unwrap()
     }
 
     #[test]

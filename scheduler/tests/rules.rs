@@ -10,10 +10,13 @@ use proto::{
     crd::{BackupBatch, BackupConfiguration, InvokerPhase, Repository},
 };
 use scheduler::{
+    access::orphans,
     invoker::{Invoker, ObjectName},
+    news::news,
     plan::{Plan, plan, references},
+    pull::PullSecret,
     session,
-    trigger::{TriggerSettings, covers, objects},
+    trigger::{Trigger, TriggerSettings, covers, objects},
     world::{Change, RepositoryView, Seen, WATCHED, Watched, World},
 };
 use serde_json::{Value, json};
@@ -408,4 +411,74 @@ fn a_session_of_another_invoker_is_not_the_same() {
     let made = session::session(&mine, &name);
     assert!(session::is_same(&made, &session::session(&mine, &name)));
     assert!(!session::is_same(&made, &session::session(&other, &name)));
+}
+
+#[test]
+fn who_uses_a_repository_elsewhere_gets_rights_there_and_only_while_he_may() {
+    let mut world = world();
+    let policy = |from: &str| json!({ "metadata": { "namespace": "store" }, "spec": { "usagePolicy": { "allowedNamespaces": { "from": from } } } });
+    let shared = |world: &mut World, from: &str| {
+        let view = repository(policy(from));
+        present(world, Watched::Repositories, &view.at.clone(), Seen::Repository(Box::new(view)));
+    };
+    shared(&mut world, "All");
+    present(&mut world, Watched::Secrets, &ObjectName::new("store", "secret"), Seen::Labels(BTreeMap::new()));
+    let invoker = configuration(json!({ "spec": { "repository": { "namespace": "store" } } }));
+    let (invoker, _) = settled(invoker, &mut world);
+    let at = ObjectName::new("store", "demo-backupconfiguration-backup-0");
+    assert_eq!(invoker.access, [at.clone()]);
+    let role = world.child("Role", &at).unwrap();
+    assert_eq!(role["rules"][1]["resourceNames"], json!(["secret"]));
+    let binding = world.child("RoleBinding", &at).unwrap();
+    assert_eq!(binding["subjects"][0]["name"], "backupconfiguration-backup-0");
+    assert!(orphans(&world).is_empty());
+    shared(&mut world, "Same");
+    let mut removed = orphans(&world);
+    removed.sort();
+    assert_eq!(removed, [(Watched::Roles, at.clone()), (Watched::RoleBindings, at.clone())]);
+    shared(&mut world, "All");
+    world.apply(Change::Gone(Watched::Configurations, invoker.key.at));
+    assert_eq!(orphans(&world).len(), 2);
+}
+
+#[test]
+fn the_debug_form_of_a_plan_shows_no_secret() {
+    let mut world = world();
+    let secret = json!({ "metadata": { "name": "registry" }, "data": { "k": "c2VjcmV0" }, "type": "Opaque" });
+    let pull = PullSecret::of(&serde_json::from_value(secret).unwrap());
+    assert!(!format!("{pull:?}").contains("c2VjcmV0"));
+    world.apply(Change::PullSecrets(vec![pull]));
+    let plan = planned(&configuration(json!({})), &world);
+    assert!(plan.apply.iter().any(|one| one.object["data"]["k"] == "c2VjcmV0"));
+    assert!(!format!("{plan:?}").contains("c2VjcmV0"));
+}
+
+#[test]
+fn a_timer_needs_no_cron_job_and_removes_the_one_of_before() {
+    let mut world = world();
+    let (invoker, _) = settled(configuration(json!({})), &mut world);
+    let timer = TriggerSettings { trigger: Trigger::Timer, ..settings() };
+    let first = plan(&invoker, &world, &timer, now());
+    let at = ObjectName::new("demo", "stash-trigger-backup");
+    assert_eq!((first.remove.as_slice(), first.apply.len()), ([("CronJob", at.clone())].as_slice(), 0));
+    world.apply(Change::Gone(Watched::CronJobs, at));
+    let status = plan(&invoker, &world, &timer, now()).status.unwrap();
+    assert_eq!(status.conditions.last().unwrap().reason, "TimerSet");
+    assert_eq!(status.phase, Some(InvokerPhase::Ready));
+}
+
+#[test]
+fn a_damage_is_told_at_first_sight_and_what_is_in_order_is_not() {
+    let checked = |integrity: Value| {
+        let status = json!({ "integrity": integrity, "lastBackupTime": "2022-05-10T04:00:00Z" });
+        let view = repository(json!({ "metadata": { "creationTimestamp": "2022-05-10T04:00:00Z" }, "status": status }));
+        Change::Present(Watched::Repositories, view.at.clone(), Seen::Repository(Box::new(view)))
+    };
+    let is_told = |world: &World, integrity: Value| news(&checked(integrity), world, now()).is_some();
+    let mut world = World::default();
+    assert_eq!([true, false].map(|one| is_told(&world, json!(one))), [false, true]);
+    world.apply(checked(json!(null)));
+    assert_eq!([json!(null), json!(true), json!(false)].map(|one| is_told(&world, one)), [false, true, true]);
+    world.apply(checked(json!(true)));
+    assert_eq!([json!(true), json!(false)].map(|one| is_told(&world, one)), [false, true]);
 }

@@ -7,11 +7,13 @@ use proto::{
     crd::{BackupBatch, BackupConfiguration, BackupSession},
     event::InvokerKind,
 };
-use runtime::chain;
+use runtime::{
+    chain,
+    cluster::{self, ClusterError},
+};
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use super::cluster::{self, ClusterError};
 use crate::{CreateArgs, invoker::Invoker, session};
 
 /// Attempts in one Pod. After them the Pod fails, and the Job starts another.

@@ -13,12 +13,9 @@ use std::{
 };
 
 use futures::{StreamExt as _, stream::FuturesUnordered};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::Client;
-use proto::{
-    crd::TargetRef,
-    event::{self, Event},
-};
+use proto::{crd::TargetRef, event::Event};
 use runtime::{ready::Waiting, shutdown::Drain, tasks::TaskResult};
 use tokio::{
     sync::{mpsc, watch},
@@ -33,10 +30,11 @@ use super::{
     repositories,
 };
 use crate::{
-    invoker::{Invoker, Key},
+    invoker::Key,
+    news::news,
     plan::plan,
     trigger::TriggerSettings,
-    world::{Change, RepositoryView, Seen, Watched, World},
+    world::{Change, RepositoryView, Watched, World},
 };
 
 /// Plans that are done at the same time. The API server answers a write in a few milliseconds; more would only queue there.
@@ -49,10 +47,6 @@ const TICK: Duration = Duration::from_millis(500);
 const PAUSE_FIRST: Duration = Duration::from_secs(1);
 /// Longest pause: a right that was missing is used soon after it is given.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
-/// Age up to which a change of phase is told at the first sight of an object. It may have been told before: within the
-/// duplicate window of the stream that does no harm.
-pub(super) const TOLD_AT_FIRST_SIGHT: SignedDuration = SignedDuration::from_mins(55);
-
 /// What has ended.
 enum Ended {
     Plan(Done),
@@ -182,38 +176,11 @@ impl Engine {
 
     /// Tells NATS what has changed for others.
     fn tell(&self, change: &Change) {
-        let (event, at) = match change {
-            Change::Present(_, at, Seen::Invoker(invoker)) => (self.phase(invoker), at),
-            Change::Present(_, at, Seen::Repository(repository)) => (self.integrity(repository), at),
-            _ => return,
-        };
-        if let Some(event) = event
-            && self.facts.try_send(event).is_err()
-        {
-            warn!(name = %at.name, namespace = %at.namespace, "A change is not told: too many events wait for NATS");
+        let Some(event) = news(change, &self.world, Timestamp::now()) else { return };
+        if let Err(error) = self.facts.try_send(event) {
+            let event = error.into_inner();
+            warn!(subject = %event.subject, "A change is not told: too many events wait for NATS");
         }
-    }
-
-    /// That a check had another result than the one before. A damage is told at first sight, too.
-    fn integrity(&self, repository: &RepositoryView) -> Option<Event> {
-        let known = self.world.repository(&repository.at).filter(|known| known.uid == repository.uid);
-        let is_news = match known {
-            Some(known) => known.integrity != repository.integrity,
-            None => repository.integrity == Some(false),
-        };
-        repository.integrity_event.clone().filter(|_| is_news)
-    }
-
-    /// That an invoker is in another phase than before.
-    fn phase(&self, invoker: &Invoker) -> Option<Event> {
-        let phase = invoker.status.phase?;
-        let known = self.world.invoker(&invoker.key);
-        let is_news = match known.filter(|known| known.uid == invoker.uid) {
-            Some(known) => known.status.phase != Some(phase),
-            None => is_recent(invoker, Timestamp::now()),
-        };
-        let object = invoker.object_ref();
-        is_news.then(|| event::invoker_phase(invoker.key.kind, &object, phase, &invoker.status.conditions))
     }
 
     /// Begins plans while there is room. Returns whether there may be more to begin.
@@ -308,12 +275,6 @@ impl Engine {
 
 fn pause(times: u32) -> Duration {
     PAUSE_FIRST.saturating_mul(1 << times.min(10)).min(PAUSE_MAX)
-}
-
-/// Whether the invoker's last change is young enough to be told at first sight.
-fn is_recent(invoker: &Invoker, now: Timestamp) -> bool {
-    let last = invoker.status.conditions.iter().map(|condition| condition.last_transition_time.0).max();
-    last.is_some_and(|last| now.duration_since(last) < TOLD_AT_FIRST_SIGHT)
 }
 
 fn matters_to_references(kind: Watched) -> bool {

@@ -11,6 +11,7 @@ use tracing::{error, warn};
 use super::{
     act::{self, Done},
     create::{CreateError, make},
+    tidings::warn_user,
 };
 use crate::{invoker::Invoker, plan::slot_patch, session};
 
@@ -24,7 +25,7 @@ pub(super) async fn fire(client: Client, invoker: Invoker, slot: Timestamp) -> D
         Err(error @ CreateError::Taken { .. }) => {
             let why = chain(&error);
             error!(invoker = %invoker.key.at.name, namespace = %invoker.key.at.namespace, reason = %why, "No session");
-            act::warn_user(&client, &invoker, &[("BackupSession Creation Failed".to_owned(), why)]).await;
+            warn_user(&client, &invoker, &[("BackupSession Creation Failed".to_owned(), why)]).await;
         }
         Err(error) => {
             warn!(invoker = %invoker.key.at.name, reason = %chain(&error), "No session yet; it is tried again");
@@ -40,6 +41,6 @@ pub(super) async fn fire(client: Client, invoker: Invoker, slot: Timestamp) -> D
 pub(super) async fn tell_missed(client: Client, invoker: Invoker, slot: Timestamp) -> Done {
     let message = format!("Missed scheduled time to start a backup: {slot}");
     warn!(invoker = %invoker.key.at.name, namespace = %invoker.key.at.namespace, %slot, "A slot was missed");
-    act::warn_user(&client, &invoker, &[("MissSchedule".to_owned(), message)]).await;
+    warn_user(&client, &invoker, &[("MissSchedule".to_owned(), message)]).await;
     Done { key: invoker.key, changes: Vec::new(), objects: None, again: false }
 }

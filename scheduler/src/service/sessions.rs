@@ -29,10 +29,8 @@ use tokio::{
 };
 use tracing::warn;
 
-use super::{
-    engine::TOLD_AT_FIRST_SIGHT,
-    watches::{config, shown},
-};
+use super::watches::{config, shown};
+use crate::news::TOLD_AT_FIRST_SIGHT;
 
 /// Time between two comparisons. Longer than the dispatcher needs to take a session, short enough that a lost event costs
 /// no backup its slot.

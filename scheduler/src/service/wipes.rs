@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use kube::{Api, Client, ResourceExt as _};
 use proto::{
     crd::Repository,
+    order::Maintained,
     stream::{EVENTS, STREAMS},
 };
 use runtime::{
@@ -22,11 +23,11 @@ use tokio::{sync::watch, time::sleep};
 use tracing::{info, warn};
 
 use super::{
-    act::{Tidings, tell_user},
     repositories::release,
+    tidings::{Tidings, tell_user},
 };
 use crate::{
-    wipe::{Answer, Ending, Step, order, result_subject, step},
+    wipe::{Ending, Step, order, result_subject, step},
     world::RepositoryView,
 };
 
@@ -82,7 +83,7 @@ impl Wipes {
     }
 
     /// The last result about the Repository.
-    async fn answer(&self, repository: &RepositoryView) -> Result<Option<Answer>, Failure> {
+    async fn answer(&self, repository: &RepositoryView) -> Result<Option<Maintained>, Failure> {
         let is_none = |error: &LastRawMessageError| error.kind() == LastRawMessageErrorKind::NoMessageFound;
         let stream = self.connection.jetstream().get_stream_no_info(EVENTS.name).await?;
         match stream.get_last_raw_message_by_subject(&result_subject(repository)).await {

@@ -36,7 +36,9 @@ async fn orders(bed: &Bed) -> Vec<Value> {
     all
 }
 
-async fn answer(bed: &Bed, name: &str, body: Value) {
+async fn answer(bed: &Bed, name: &str, mut body: Value) {
+    body["version"] = json!(1);
+    body["object"] = json!({ "namespace": "demo", "name": name, "uid": "u" });
     let subject = format!("stash.event.repository.maintained.demo.{name}");
     nats(bed).await.publish(subject, body.to_string().into()).await.unwrap().await.unwrap();
 }
