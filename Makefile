@@ -5,6 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help tools lint test soak demo bench advisories images images-local
+.PHONY: help tools lint test soak rusoto demo bench advisories
 
 cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)
 export STOWAGE_TOOLS ?= $(cache)/stowage/tools
@@ -31,6 +32,10 @@ test: tools ## run every test, those against the real programs included
 
 soak: tools ## run 300 random histories of a repository, ours and restic's programs in turn (about 20 minutes)
 	HISTORIES=300 cargo test --locked -p repository --test histories -- --nocapture
+
+rusoto: tools ## check and test S3 through rusoto, which only the feature of that name builds (docs/adr/0009)
+	cargo clippy -p repository --features rusoto --all-targets --locked -- -D warnings
+	cargo test -p repository --features rusoto --lib --test storages --locked -- rusoto
 
 demo: tools ## back up a real cluster of a few thousand objects, and restore from it, step by step
 	@demo/run.sh

@@ -13,6 +13,9 @@ mod http;
 mod local;
 mod object;
 mod rest;
+mod retry;
+#[cfg(feature = "rusoto")]
+mod rusoto;
 mod tls;
 
 use std::fmt;
@@ -30,6 +33,8 @@ pub(crate) use http::Http;
 pub use local::LocalBackend;
 pub use object::ObjectBackend;
 pub(crate) use rest::RestBackend;
+#[cfg(feature = "rusoto")]
+pub(crate) use rusoto::{Place, RusotoBackend};
 
 /// Largest file that [`Backend::get`] reads whole. An index of 50,000 blobs has 8 MB, and a damaged storage must not exhaust memory.
 pub(crate) const FILE_BYTES_MAX: u32 = 256 << 20;

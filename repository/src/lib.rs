@@ -121,7 +121,7 @@ pub use key_file::KdfParams;
 pub use keys::{KeyInfo, NewKey};
 pub use location::{
     AzureOptions, B2Options, ConnectOptions, ContainerIdentity, GcsOptions, Location, LocationError, Patience,
-    RestOptions, S3Options, WebIdentity,
+    RestOptions, S3Client, S3Options, WebIdentity,
 };
 pub use lock::{Lock, LockOwner, locks_released, set_lock_slot};
 pub use moment::Moment;

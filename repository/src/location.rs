@@ -15,7 +15,7 @@ use std::fmt;
 use percent_encoding::percent_decode_str;
 
 pub use options::{
-    AzureOptions, B2Options, ConnectOptions, ContainerIdentity, GcsOptions, Patience, RestOptions, S3Options,
+    AzureOptions, B2Options, ConnectOptions, ContainerIdentity, GcsOptions, Patience, RestOptions, S3Client, S3Options,
     WebIdentity,
 };
 

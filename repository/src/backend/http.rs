@@ -7,12 +7,13 @@
 //! 3. A server whose certificate is not trusted is told at once; trying again changes nothing.
 
 use std::error::Error as StdError;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{HeaderMap, HeaderValue, RANGE, RETRY_AFTER};
 use reqwest::{Certificate, Client, Method, StatusCode, Url};
 
+use super::retry::{Attempt, Attempts, GaveUp, patiently};
 use super::tls::{Untrusted, is_untrusted};
 use super::{BackendError, FILE_BYTES_MAX, FailureKind};
 use crate::location::Patience;
@@ -114,12 +115,8 @@ pub(super) struct Refused {
 pub(super) enum HttpError {
     #[error(transparent)]
     Untrusted(#[from] Untrusted),
-    #[error("{attempts} attempts failed")]
-    Attempts {
-        attempts: usize,
-        #[source]
-        last: Box<dyn StdError + Send + Sync>,
-    },
+    #[error(transparent)]
+    Attempts(#[from] Attempts),
     #[error("the answer is larger than {limit} bytes")]
     TooLarge { limit: u64 },
 }
@@ -128,17 +125,11 @@ impl HttpError {
     /// The failure of the call that needed the answer.
     pub(super) fn during(self, action: &'static str, target: impl ToString) -> BackendError {
         let kind = match &self {
-            Self::Attempts { .. } => FailureKind::Temporary,
+            Self::Attempts(_) => FailureKind::Temporary,
             Self::Untrusted(_) | Self::TooLarge { .. } => FailureKind::Other,
         };
         BackendError::new(kind, action, target).caused_by(self)
     }
-}
-
-/// Why one attempt failed.
-enum Attempt {
-    Final(HttpError),
-    Again { pause: Option<Duration>, cause: Box<dyn StdError + Send + Sync> },
 }
 
 impl Http {
@@ -162,25 +153,13 @@ impl Http {
 
     /// Sends a request until it is answered or patience is over.
     pub(super) async fn send(&self, call: &Call) -> Result<Answer, HttpError> {
-        let started = Instant::now();
-        let mut pause_next = self.patience.pause_first;
-        for attempt in 1.. {
-            match self.attempt(call).await {
-                Ok(answer) => return Ok(answer),
-                Err(Attempt::Final(failed)) => return Err(failed),
-                Err(Attempt::Again { pause, cause }) => {
-                    if attempt > self.patience.retries_max || started.elapsed() > self.patience.retry_max {
-                        return Err(HttpError::Attempts { attempts: attempt, last: cause });
-                    }
-                    tokio::time::sleep(pause.unwrap_or(pause_next)).await;
-                    pause_next = (pause_next * 2).min(self.patience.pause_max);
-                }
-            }
-        }
-        unreachable!("the loop above has no end but its returns")
+        patiently(self.patience, || self.attempt(call)).await.map_err(|gave_up| match gave_up {
+            GaveUp::Final(failed) => failed,
+            GaveUp::Attempts(attempts) => attempts.into(),
+        })
     }
 
-    async fn attempt(&self, call: &Call) -> Result<Answer, Attempt> {
+    async fn attempt(&self, call: &Call) -> Result<Answer, Attempt<HttpError>> {
         let request = self.client.request(call.method.clone(), call.url.clone()).headers(call.headers.clone());
         let mut response = request.body(call.body.clone()).send().await.map_err(failed)?;
         let (status, headers) = (response.status(), response.headers().clone());
@@ -199,7 +178,7 @@ impl Http {
     }
 }
 
-fn failed(error: reqwest::Error) -> Attempt {
+fn failed(error: reqwest::Error) -> Attempt<HttpError> {
     // The URL may tell more than is wanted in a log, and the caller names the file.
     let error = error.without_url();
     if is_untrusted(&error) {

@@ -9,7 +9,7 @@ use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GcpCredentialProvider, GoogleCloudStorageBuilder};
 use object_store::{BackoffConfig, Certificate, ClientOptions, RetryConfig};
 
-use super::{AzureOptions, ConnectOptions, Location, Patience, RestOptions, S3Options, scheme};
+use super::{AzureOptions, ConnectOptions, Location, Patience, RestOptions, S3Client, S3Options, scheme};
 use crate::backend::{
     B2Backend, Backend, BackendError, Connector, FailureKind, GcsBackend, Http, LocalBackend, ObjectBackend,
     RestBackend,
@@ -48,6 +48,7 @@ impl Location {
                     None => Arc::new(backend),
                 }
             }
+            Self::S3 { .. } if options.s3.client == S3Client::Rusoto => self.rusoto(options, connections)?,
             Self::S3 { tls, host, bucket, prefix } => {
                 let builder = s3_builder(&options.s3, host, bucket, *tls);
                 let builder = builder.with_client_options(client(options, *tls)?);
@@ -68,6 +69,27 @@ impl Location {
                 Arc::new(RestBackend::new(http(options)?, &url, user, self.to_string(), connections)?)
             }
         })
+    }
+
+    #[cfg(feature = "rusoto")]
+    fn rusoto(&self, options: &ConnectOptions, connections: usize) -> Result<Arc<dyn Backend>, Cause> {
+        use crate::backend::{Place, RusotoBackend};
+        let Self::S3 { tls, host, bucket, prefix } = self else { return Err("this is no S3 location".into()) };
+        let place = Place {
+            endpoint: format!("{}://{host}", scheme(*tls)),
+            region: region(&options.s3, host),
+            bucket,
+            prefix,
+            location: self.to_string(),
+        };
+        let ca_pem = options.ca_pem.as_deref();
+        Ok(Arc::new(RusotoBackend::new(place, &options.s3, ca_pem, options.patience, connections)?))
+    }
+
+    #[cfg(not(feature = "rusoto"))]
+    #[expect(clippy::unused_self, reason = "the other one needs it")]
+    fn rusoto(&self, _: &ConnectOptions, _: usize) -> Result<Arc<dyn Backend>, Cause> {
+        Err("STOWAGE_S3_CLIENT is rusoto, and this program was built without the feature `rusoto`".into())
     }
 
     /// B2 is its S3 API, once it is known where that is; see [`B2Backend`].
@@ -144,7 +166,7 @@ fn s3_builder(options: &S3Options, host: &str, bucket: &str, tls: bool) -> Amazo
     let mut builder = AmazonS3Builder::new()
         .with_http_connector(Connector)
         .with_bucket_name(bucket)
-        .with_region(options.region.as_deref().or_else(|| region_of(host)).unwrap_or("us-east-1"))
+        .with_region(region(options, host))
         // One DELETE for each file: not every compatible server knows the bulk request.
         .with_disable_bulk_delete(true);
     builder = if is_amazon(host) {
@@ -246,6 +268,11 @@ fn is_amazon(host: &str) -> bool {
     host == "s3.amazonaws.com" || (host.starts_with("s3.") && host.ends_with(".amazonaws.com"))
 }
 
+/// The region to sign requests for.
+fn region<'a>(options: &'a S3Options, host: &'a str) -> &'a str {
+    options.region.as_deref().or_else(|| region_of(host)).unwrap_or("us-east-1")
+}
+
 /// The region in `s3.<region>.amazonaws.com` and `s3.<region>.backblazeb2.com`.
 fn region_of(host: &str) -> Option<&str> {
     let rest = host.strip_prefix("s3.")?;
@@ -286,6 +313,15 @@ mod tests {
             let chain = crate::backend::chain_text(&refused);
             assert!(chain.contains(name), "{chain}");
         }
+    }
+
+    #[cfg(not(feature = "rusoto"))]
+    #[test]
+    fn a_client_that_was_not_built_in_is_refused() {
+        let s3 = S3Options { client: S3Client::Rusoto, ..S3Options::default() };
+        let options = ConnectOptions { s3, ..ConnectOptions::default() };
+        let refused = Location::parse("s3:host/bucket").unwrap().connect(&options).unwrap_err();
+        assert!(crate::backend::chain_text(&refused).contains("feature `rusoto`"));
     }
 
     #[test]

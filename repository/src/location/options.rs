@@ -44,6 +44,18 @@ pub struct S3Options {
     pub web_identity: Option<WebIdentity>,
     /// `AWS_CONTAINER_CREDENTIALS_FULL_URI` and `AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE`: the role of a Pod.
     pub container_identity: Option<ContainerIdentity>,
+    /// `STOWAGE_S3_CLIENT`: `rusoto`, else `object_store`.
+    pub client: S3Client,
+}
+
+/// The library that speaks S3.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum S3Client {
+    /// `object_store`.
+    #[default]
+    ObjectStore,
+    /// `rusoto_s3`, which is unmaintained; only in a program built with the feature `rusoto`.
+    Rusoto,
 }
 
 /// A role that a token in a file stands for.
@@ -204,6 +216,10 @@ impl S3Options {
                 .map(|(token_file, role_arn)| WebIdentity { token_file, role_arn }),
             container_identity: both("AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
                 .map(|(url, token_file)| ContainerIdentity { url, token_file }),
+            client: match set("STOWAGE_S3_CLIENT").as_deref() {
+                Some("rusoto") => S3Client::Rusoto,
+                _ => S3Client::ObjectStore,
+            },
         }
     }
 }

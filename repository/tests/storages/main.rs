@@ -14,6 +14,8 @@ mod gcs;
 mod judge;
 mod local;
 mod rest;
+#[cfg(feature = "rusoto")]
+mod rusoto;
 mod s3;
 mod suite;
 #[allow(dead_code, reason = "the other test binary uses the rest of it")]

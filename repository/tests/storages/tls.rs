@@ -16,7 +16,7 @@ fn trusting(ca_pem: &str) -> ConnectOptions {
 }
 
 /// One clear error, at once, and no repository.
-async fn is_refused(backend: Arc<dyn Backend>) {
+pub(crate) async fn is_refused(backend: Arc<dyn Backend>) {
     let started = Instant::now();
     let refused = Repository::open_or_init(backend, &password(), cheap(Version::V2)).await.unwrap_err();
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
