@@ -1,7 +1,11 @@
 //! Reads many blobs with few requests: blobs that lie near each other in a pack come together.
 //!
 //! Requests run beside each other, as many as the storage takes, and blobs are decoded on blocking threads. A stretch of a pack that
-//! cannot be read because the pack is missing or too short is read blob by blob, so that damage costs only the blobs it hits.
+//! cannot be read because the pack is missing or too short is read blob by blob, so that damage costs only the blobs it hits,
+//! and those only if they lie in no other pack.
+
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
@@ -35,6 +39,9 @@ pub(crate) struct Wanted {
     pub(crate) place: Place,
 }
 
+/// Where else blobs lie that lie in several packs.
+type Elsewhere = HashMap<Id, Vec<Wanted>>;
+
 /// What one request brought: a stretch of a pack.
 pub(crate) struct Stretch {
     start: u32,
@@ -58,8 +65,10 @@ pub(crate) fn blobs<'a>(
     kind: BlobKind,
     ids: Vec<Id>,
 ) -> impl Stream<Item = Result<Fetched, Error>> + use<'a> {
-    let (mut wanted, mut missing) = (Vec::new(), Vec::new());
+    let (mut wanted, mut missing, mut elsewhere) = (Vec::new(), Vec::new(), Elsewhere::new());
     for id in ids {
+        let others = index.other_places(kind, &id).map(|(pack, place)| Wanted { kind, id, pack, place });
+        others.for_each(|other| elsewhere.entry(id).or_default().push(other));
         match index.place(kind, &id) {
             Some((pack, place)) => wanted.push(Wanted { kind, id, pack, place }),
             None => missing.push(Ok((id, Err(index.not_indexed(kind, id))))),
@@ -67,7 +76,9 @@ pub(crate) fn blobs<'a>(
     }
     wanted.sort_unstable_by_key(|want| (want.place.pack, want.place.offset));
     let bytes_max = if kind == BlobKind::Tree { TREES_BYTES_MAX } else { REQUEST_BYTES_MAX };
-    let requests = stream::iter(neighbours(wanted, bytes_max)).map(move |wants| request(sealed, wants));
+    let elsewhere = Arc::new(elsewhere);
+    let requests = stream::iter(neighbours(wanted, bytes_max));
+    let requests = requests.map(move |wants| request(sealed, wants, Arc::clone(&elsewhere)));
     let fetched = requests.buffer_unordered(sealed.backend.connections());
     let fetched = fetched.flat_map(|answer| match answer {
         Ok(blobs) => stream::iter(blobs.into_iter().map(Ok).collect::<Vec<_>>()),
@@ -94,7 +105,21 @@ pub(crate) fn neighbours(wanted: Vec<Wanted>, bytes_max: u64) -> Vec<Vec<Wanted>
     stretches
 }
 
-async fn request(sealed: &Sealed, wants: Vec<Wanted>) -> Result<Vec<Fetched>, Error> {
+async fn request(sealed: &Sealed, wants: Vec<Wanted>, elsewhere: Arc<Elsewhere>) -> Result<Vec<Fetched>, Error> {
+    let mut blobs = as_stored(sealed, wants).await?;
+    for (id, text) in blobs.iter_mut().filter(|(_, text)| text.is_err()) {
+        for other in elsewhere.get(id).into_iter().flatten() {
+            if let Some((_, Ok(whole))) = one(sealed, *other).await?.pop() {
+                *text = Ok(whole);
+                break;
+            }
+        }
+    }
+    Ok(blobs)
+}
+
+/// Blobs as they are in this pack.
+async fn as_stored(sealed: &Sealed, wants: Vec<Wanted>) -> Result<Vec<Fetched>, Error> {
     match decoded(sealed, &wants).await {
         Err(Error::Damaged { .. }) if wants.len() > 1 => {
             let mut blobs = Vec::with_capacity(wants.len());

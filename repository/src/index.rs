@@ -6,11 +6,13 @@
 //! 3. `packs_to_delete` (written by rustic) never counts as known, as blobs there are about to go. Only a prune looks at it.
 //! 4. Index files never change, so what was read of them stays true while they are listed. When one is gone, somebody has pruned, and
 //!    everything is read again ([`Index::update`]).
+//! 5. A blob may lie in several packs, after two backups beside each other for example. One place is tried first, the others when that
+//!    one is damaged; they are few and kept apart, so that a blob that lies in one pack costs nothing for it.
 
 mod ids;
 mod json;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use futures::{Stream, StreamExt, stream};
 
@@ -26,6 +28,10 @@ use crate::unpacked::Sealed;
 
 /// Index files decoded at the same time; each takes about 15 MB meanwhile.
 const FILES_AT_ONCE: usize = 2;
+
+/// Places kept of one blob besides the first. More copies than this help nobody, and an index that names one blob a million times must
+/// not cost memory and time in proportion to the square.
+const OTHER_PLACES_MAX: usize = 7;
 
 /// Where a blob lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +76,8 @@ pub(crate) struct Index {
     pub(crate) trees: IdTable,
     data_places: Chunked<Place>,
     tree_places: Chunked<Place>,
+    /// Of blobs that lie in several packs, where they lie besides the first place.
+    others: HashMap<(BlobKind, Id), Vec<Place>>,
     packs: Vec<Id>,
     /// The index files that it was read from.
     files: HashSet<Id>,
@@ -144,6 +152,7 @@ impl Index {
             trees: IdTable::new(),
             data_places: Chunked::new(),
             tree_places: Chunked::new(),
+            others: HashMap::new(),
             packs: Vec::new(),
             files: HashSet::new(),
             unreadable: None,
@@ -192,7 +201,7 @@ impl Index {
         Ok(())
     }
 
-    /// Adds what a file says. A blob that is known already keeps its place.
+    /// Adds what a file says. A blob that is known already keeps its place, and has another one.
     pub(crate) fn add(&mut self, file: &IndexFile) -> Result<(), Error> {
         let too_large = |_| Error::TooLarge { what: "the number of packs", limit: u32::MAX.into() };
         let first_pack = u32::try_from(self.packs.len() + file.packs.len())
@@ -205,11 +214,26 @@ impl Index {
                 BlobKind::Data => (&mut self.data, &mut self.data_places, self.kept == Places::All),
                 BlobKind::Tree => (&mut self.trees, &mut self.tree_places, true),
             };
-            if ids.insert(*id)?.1 && keep {
-                places.push(place);
+            match ids.insert(*id)? {
+                _ if !keep => {}
+                (_, true) => places.push(place),
+                (position, false) => {
+                    let first = places.get(position).copied();
+                    self.note_other((*kind, *id), first, place);
+                }
             }
         }
         Ok(())
+    }
+
+    /// Keeps another place of a blob, unless two index files say the same.
+    fn note_other(&mut self, blob: (BlobKind, Id), first: Option<Place>, other: Place) {
+        let named = |place: &Place| (self.packs[place.pack as usize], Place { pack: 0, ..*place });
+        let others = self.others.get(&blob).map_or(&[][..], Vec::as_slice);
+        let is_known = first.iter().chain(others).any(|known| named(known) == named(&other));
+        if !is_known && others.len() < OTHER_PLACES_MAX {
+            self.others.entry(blob).or_default().push(other);
+        }
     }
 
     /// Where a blob lies, and the name of the pack; `None` when it is not in the index.
@@ -221,6 +245,12 @@ impl Index {
             BlobKind::Tree => self.tree_places.get(self.trees.find(id)?),
         }?;
         Some((self.packs[place.pack as usize], *place))
+    }
+
+    /// Where else the same blob lies, and the names of the packs. Empty for nearly all blobs.
+    pub(crate) fn other_places(&self, kind: BlobKind, id: &Id) -> impl Iterator<Item = (Id, Place)> + use<'_> {
+        let others = self.others.get(&(kind, *id)).map_or(&[][..], Vec::as_slice);
+        others.iter().map(|place| (self.packs[place.pack as usize], *place))
     }
 
     /// Bytes of a blob before compression and sealing; `None` when it is not in the index.

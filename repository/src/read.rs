@@ -4,8 +4,9 @@
 //! 2. Lengths come from an index, which may be damaged: they are checked before memory is given.
 //! 3. The index is loaded once and kept as long as its files are those of the repository. That is asked at the beginning of each call,
 //!    and when a blob is not in it, as somebody may have added one since.
-//! 4. An index file that is damaged costs the blobs that only it names: they are reported as lost with that file, the others are read.
-//! 5. A walk reads trees ahead, level by level, many with one request; how many is bounded ([`ENTRIES_AHEAD_MAX`]).
+//! 4. A blob that lies in several packs is read from the next one where it is damaged.
+//! 5. An index file that is damaged costs the blobs that only it names: they are reported as lost with that file, the others are read.
+//! 6. A walk reads trees ahead, level by level, many with one request; how many is bounded ([`ENTRIES_AHEAD_MAX`]).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -249,9 +250,23 @@ pub(crate) fn too_deep(tree: Id) -> Error {
     Error::damaged(format_args!("tree {tree}"), "folders are nested too deeply")
 }
 
-/// Loads one blob.
+/// Loads one blob, from wherever it is whole. Where it is damaged everywhere, the error is that of the first place.
 pub(crate) async fn load_blob(sealed: &Sealed, index: &Index, kind: BlobKind, id: Id) -> Result<Vec<u8>, Error> {
     let (pack, place) = index.place(kind, &id).ok_or_else(|| index.not_indexed(kind, id))?;
+    let damage = match load_from(sealed, kind, id, pack, place).await {
+        Err(damage @ Error::Damaged { .. }) => damage,
+        loaded => return loaded,
+    };
+    for (pack, place) in index.other_places(kind, &id) {
+        match load_from(sealed, kind, id, pack, place).await {
+            Err(Error::Damaged { .. }) => {}
+            loaded => return loaded,
+        }
+    }
+    Err(damage)
+}
+
+async fn load_from(sealed: &Sealed, kind: BlobKind, id: Id, pack: Id, place: Place) -> Result<Vec<u8>, Error> {
     let file = File::Named(FileKind::Pack, pack);
     let content = sealed.backend.get_range(file, place.offset.into(), place.bytes).await?;
     let mut text = Vec::new();

@@ -160,8 +160,8 @@ impl Repository {
         stream::iter(written).buffer_unordered(connections).try_collect().await
     }
 
-    /// Reads and writes what one request brings. Where it cannot be read as a whole, blob by blob, so that damage costs only the
-    /// blobs it hits.
+    /// Reads and writes what one request brings. Where it cannot be read as a whole, blob by blob, and what is damaged from the next
+    /// pack that it lies in, so that damage costs only the blobs that are whole nowhere.
     async fn write_request(&self, plan: &Arc<Plan>, request: Request, progress: &RestoreProgress) -> Result<(), Error> {
         let sealed = &self.shared.sealed;
         let mut open = vec![request];
@@ -174,13 +174,14 @@ impl Repository {
                     continue;
                 }
                 Err(Error::Damaged { file, what }) => {
-                    plan.lose_all(&request, &file, &what);
+                    open.extend(plan.instead(request.pack, &request.wants, &file, &what));
                     continue;
                 }
                 Err(storage) => return Err(storage),
             };
             let (plan, key) = (Arc::clone(plan), sealed.key.clone());
             let done = blocking(move || plan.write(&request, &content, key)).await?;
+            open.extend(done.instead);
             progress.files.fetch_add(done.files, Ordering::Relaxed);
             progress.bytes.fetch_add(done.bytes, Ordering::Relaxed);
         }

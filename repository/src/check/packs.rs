@@ -3,7 +3,7 @@
 //! 1. A pack that is read is read once, a few packs at a time; hashing and decoding run on blocking threads ([`reader`](super::reader)).
 //! 2. Its hash must be its name, its header must be what the index says, and each blob must decode. The first of these finds any
 //!    change; the others tell whom it hits.
-//! 3. A blob that readers find in another pack is not lost with this one.
+//! 3. A blob that lies in several packs is lost when it is damaged in all of them.
 
 use std::collections::HashMap;
 
@@ -76,13 +76,16 @@ fn hint(findings: &mut Findings, what: &str, packs: impl ExactSizeIterator<Item 
     findings.hint(format!("{count} {packs} {what}: {}", named.join(", ")));
 }
 
-/// Notes blobs of a damaged pack as unreadable, but those that readers find elsewhere.
+/// Notes blobs of a damaged pack as unreadable, but those that readers find in another one.
 fn lose(inventory: &Inventory, pack: Id, blobs: impl Iterator<Item = ListedBlob>, findings: &mut Findings) {
     let finding = findings.number(Object::File(File::Named(FileKind::Pack, pack)));
-    let is_read_from_here =
-        |blob: &ListedBlob| inventory.index.place(blob.kind, &blob.id).is_some_and(|(place, _)| place == pack);
-    for blob in blobs.filter(is_read_from_here) {
-        findings.lose(blob.kind, blob.id, finding);
+    let index = &inventory.index;
+    for ListedBlob { kind, id, offset, .. } in blobs {
+        let others: Vec<_> = index.other_places(kind, &id).map(|(pack, place)| (pack, place.offset)).collect();
+        let first = index.place(kind, &id).map(|(pack, place)| (pack, place.offset));
+        if others.is_empty() || findings.lose_copy(kind, id, (pack, offset), others.into_iter().chain(first)) {
+            findings.lose(kind, id, finding);
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a check found, bounded: every list has a limit, and what lies beyond it is counted.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use crate::backend::{File, FileKind};
@@ -155,6 +155,8 @@ pub(super) struct Findings {
     numbers: HashMap<Object, u32>,
     /// Which finding makes a blob unreadable.
     lost: HashMap<(BlobKind, Id), u32>,
+    /// Of blobs that lie in several packs, the pack and offset of the copies that cannot be read.
+    lost_copies: HashMap<(BlobKind, Id), HashSet<(Id, u32)>>,
 }
 
 impl Findings {
@@ -196,6 +198,19 @@ impl Findings {
         if let Some(finding) = finding {
             self.lost.entry((kind, blob)).or_insert(finding);
         }
+    }
+
+    /// Notes that the copy of a blob at one place (pack and offset) cannot be read. Returns whether that was the last of all.
+    pub(super) fn lose_copy(
+        &mut self,
+        kind: BlobKind,
+        blob: Id,
+        copy: (Id, u32),
+        mut all: impl Iterator<Item = (Id, u32)>,
+    ) -> bool {
+        let lost = self.lost_copies.entry((kind, blob)).or_default();
+        lost.insert(copy);
+        all.all(|copy| lost.contains(&copy))
     }
 
     /// The finding that makes a blob unreadable.

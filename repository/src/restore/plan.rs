@@ -1,6 +1,6 @@
 //! What a restore will do: which folders, files and links, and which parts of which packs it needs for them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -46,6 +46,8 @@ pub(super) struct Plan {
     pub(super) links: Vec<Link>,
     pub(super) parts: Parts,
     left_out: u64,
+    /// Where blobs that lie in several packs lie besides the first.
+    elsewhere: HashMap<Id, Vec<(Id, Place)>>,
     damaged: Mutex<DamagedFiles>,
 }
 
@@ -108,6 +110,7 @@ impl Plan {
             links: Vec::new(),
             parts: Parts::default(),
             left_out: 0,
+            elsewhere: HashMap::new(),
             damaged: Mutex::default(),
         }
     }
@@ -152,6 +155,7 @@ impl Plan {
                 }
             }
         }
+        self.elsewhere = all.iter().filter_map(|want| others(index, want)).collect();
         all.sort_unstable_by_key(|want| (want.place.pack, want.place.offset, want.file, want.at));
         group(all, index)
     }
@@ -167,13 +171,21 @@ impl Plan {
     }
 
     /// Gives a file up: a file of the repository is damaged.
-    pub(super) fn lose(&self, file: usize, damaged: &str, what: &str) {
+    fn lose(&self, file: usize, damaged: &str, what: &str) {
         self.damaged().entry(file).or_insert_with(|| (damaged.to_owned(), what.to_owned()));
     }
 
-    /// Gives up all files that need something of a request.
-    pub(super) fn lose_all(&self, request: &Request, damaged: &str, what: &str) {
-        request.wants.iter().for_each(|want| self.lose(want.file, damaged, what));
+    /// What to do about a blob that is damaged in this pack, wanted by one file or several: the request for the next pack that it lies
+    /// in. Where there is none, the files are given up.
+    pub(super) fn instead(&self, pack: Id, wants: &[Want], damaged: &str, what: &str) -> Option<Request> {
+        let elsewhere = self.elsewhere.get(&wants[0].id).map_or(&[][..], Vec::as_slice);
+        let here = |(other, place): &(Id, Place)| *other == pack && place.offset == wants[0].place.offset;
+        let next = elsewhere.iter().position(here).map_or(0, |at| at + 1);
+        let Some((pack, place)) = elsewhere.get(next).copied() else {
+            wants.iter().for_each(|want| self.lose(want.file, damaged, what));
+            return None;
+        };
+        Some(Request { pack, wants: wants.iter().map(|want| Want { place, ..*want }).collect() })
     }
 
     fn damaged(&self) -> std::sync::MutexGuard<'_, DamagedFiles> {
@@ -196,6 +208,13 @@ fn wants(index: &Index, file: usize, content: Vec<Id>, target: &Target) -> Resul
     } else {
         Err(("its tree".to_owned(), format!("the file's blobs have {at} bytes, and the file has {}", target.bytes)))
     }
+}
+
+/// Where else a blob lies. Only where the index gives it the same length: from lengths follows where in a file it goes.
+fn others(index: &Index, want: &Want) -> Option<(Id, Vec<(Id, Place)>)> {
+    let others = index.other_places(BlobKind::Data, &want.id);
+    let others: Vec<_> = others.filter(|(_, place)| place.text_bytes() == want.place.text_bytes()).collect();
+    (!others.is_empty()).then_some((want.id, others))
 }
 
 fn group(wants: Vec<Want>, index: &Index) -> Vec<Request> {

@@ -20,6 +20,8 @@ use crate::read::BlobDecoder;
 pub(super) struct Written {
     pub(super) files: u64,
     pub(super) bytes: u64,
+    /// What is damaged in this pack and lies in others too.
+    pub(super) instead: Vec<Request>,
 }
 
 impl Plan {
@@ -55,7 +57,7 @@ impl Plan {
         Ok(())
     }
 
-    /// Decodes what a request brought and writes it into the files; those whose part is damaged are given up.
+    /// Decodes what a request brought and writes it into the files; those whose part is damaged here and everywhere else are given up.
     pub(super) fn write(&self, request: &Request, content: &Bytes, key: Key) -> Result<Written, Error> {
         let mut decoder = BlobDecoder::new(key)?;
         let mut text = Vec::new();
@@ -67,7 +69,9 @@ impl Plan {
             let sealed = content.slice(start..start + place.bytes as usize);
             match decoder.decode(BlobKind::Data, id, request.pack, place, &sealed, &mut text) {
                 Ok(()) => self.write_parts(wants, &text, &mut written)?,
-                Err(Error::Damaged { file, what }) => wants.iter().for_each(|want| self.lose(want.file, &file, &what)),
+                Err(Error::Damaged { file, what }) => {
+                    written.instead.extend(self.instead(request.pack, wants, &file, &what));
+                }
                 Err(other) => return Err(other),
             }
         }

@@ -5,6 +5,7 @@
 mod behaviour;
 mod check;
 mod compare;
+mod copies;
 mod damage;
 mod failure_points;
 mod failures;
