@@ -6,6 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help tools lint test soak demo bench advisories images images-local
 .PHONY: help tools lint test soak rusoto demo bench advisories
+.PHONY: help tools lint test soak fuzz rusoto demo bench advisories
 
 cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)
 export STOWAGE_TOOLS ?= $(cache)/stowage/tools
@@ -32,6 +33,9 @@ test: tools ## run every test, those against the real programs included
 
 soak: tools ## run 300 random histories of a repository, ours and restic's programs in turn (about 20 minutes)
 	HISTORIES=300 cargo test --locked -p repository --test histories -- --nocapture
+
+fuzz: ## fuzz every parser of stored or pushed bytes, SECONDS=60 each, one after another
+	@fuzz/run.sh $(or $(SECONDS),60)
 
 rusoto: tools ## check and test S3 through rusoto, which only the feature of that name builds (docs/adr/0009)
 	cargo clippy -p repository --features rusoto --all-targets --locked -- -D warnings

@@ -27,11 +27,13 @@ for target in "${targets[@]}"; do
   "$build/$host/release/seeds" "$target" "corpus/$target"
   echo "== $target, $seconds s"
   # A megabyte of memory limit would be the sanitizer's own; 1,024 MiB show an allocation that follows a length in the input.
+  status=0
   "$build/$host/release/$target" "corpus/$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 \
-    -malloc_limit_mb=64 -max_len=65536 -print_final_stats=1 -artifact_prefix="artifacts/$target/" 2>&1 |
-    grep -E '^(stat::|SUMMARY|==[0-9]+==ERROR|.*panicked|artifact_prefix)' || true
-  if [[ -n $(ls -A "artifacts/$target") ]]; then
-    echo "fuzz/run.sh: $target: see fuzz/artifacts/$target" >&2
+    -malloc_limit_mb=64 -max_len=65536 -print_final_stats=1 -artifact_prefix="artifacts/$target/" \
+    >"artifacts/$target.log" 2>&1 || status=$?
+  grep -E '^(stat::|SUMMARY|==[0-9]+==ERROR|.*panicked|artifact_prefix)' "artifacts/$target.log" || true
+  if [[ $status -ne 0 || -n $(ls -A "artifacts/$target") ]]; then
+    echo "fuzz/run.sh: $target failed ($status): see fuzz/artifacts/$target and $target.log beside it" >&2
     exit 1
   fi
 done

@@ -5,7 +5,11 @@ fn main() -> std::io::Result<()> {
     let [target, folder] = &arguments[..] else {
         return Err(std::io::Error::other("usage: seeds TARGET FOLDER"));
     };
-    for (n, seed) in repository::fuzzing::seeds(target).into_iter().enumerate() {
+    let seeds = [repository::fuzzing::seeds(target), stowage_fuzz::seeds(target)].concat();
+    if seeds.is_empty() {
+        return Err(std::io::Error::other(format!("{target} has no seeds")));
+    }
+    for (n, seed) in seeds.into_iter().enumerate() {
         std::fs::write(std::path::Path::new(folder).join(format!("seed-{n}")), seed)?;
     }
     Ok(())
