@@ -4,9 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help tools lint test soak demo bench advisories images images-local
-.PHONY: help tools lint test soak rusoto demo bench advisories
-.PHONY: help tools lint test soak fuzz rusoto demo bench advisories
+.PHONY: help tools lint test soak fuzz rusoto demo bench advisories images images-local
 
 cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)
 export STOWAGE_TOOLS ?= $(cache)/stowage/tools
