@@ -34,6 +34,7 @@ pub use backup_batch::{BackupBatch, BackupBatchMember, BackupBatchSpec, BackupBa
 pub use backup_blueprint::{BackupBlueprint, BackupBlueprintSpec};
 pub use backup_configuration::{
     BackupConfiguration, BackupConfigurationSpec, BackupConfigurationStatus, Driver, InvokerPhase, RetentionPolicy,
+    RetryConfig,
 };
 pub use backup_session::{
     BackupSession, BackupSessionSpec, BackupSessionStatus, FileStats, HostPhase, HostStats, Invoker, SessionPhase,

@@ -19,6 +19,11 @@ impl Step {
         Verdict::new(self.type_, Status::True, self.done.0, self.done.1)
     }
 
+    /// The step was not done now, and why. That is neither success nor failure.
+    pub fn postponed(&self, why: &str) -> Verdict {
+        Verdict::new(self.type_, Status::Unknown, "Postponed", format!("Postponed. Reason: {why}"))
+    }
+
     /// The step has failed, and why.
     pub fn failed(&self, why: &str) -> Verdict {
         let message = format!("{} Reason: {why}{}", self.failed.1, self.end);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Condition, Driver, EmptyDirSettings, Hooks, InterimVolumeTemplate, InvokerPhase, RepositoryRef, RetentionPolicy,
-    RuntimeSettings, Target, TargetRef, TaskRef, condition::date_time,
+    RetryConfig, RuntimeSettings, Target, TargetRef, TaskRef, condition::date_time,
 };
 
 /// Several targets with one schedule.
@@ -58,6 +58,9 @@ pub struct BackupBatchSpec {
     pub repository: Option<RepositoryRef>,
     /// Which backups to keep.
     pub retention_policy: RetentionPolicy,
+    /// Whether a session that failed is repeated. A field of later versions of Stash.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_config: Option<RetryConfig>,
     /// How the Pods run that start the sessions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runtime_settings: Option<RuntimeSettings>,
@@ -67,6 +70,9 @@ pub struct BackupBatchSpec {
     /// Seconds after its time in which a missed backup is still started. An addition to Stash's fields.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub starting_deadline_seconds: Option<i64>,
+    /// Time after which a session that has not ended is given up, as in 30m. A field of later versions of Stash.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_out: Option<String>,
     /// Name of the time zone of the schedule, as in Europe/Berlin. An addition to Stash's fields.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,

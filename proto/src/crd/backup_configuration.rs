@@ -56,6 +56,9 @@ pub struct BackupConfigurationSpec {
     pub repository: Option<RepositoryRef>,
     /// Which backups to keep.
     pub retention_policy: RetentionPolicy,
+    /// Whether a session that failed is repeated. A field of later versions of Stash.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_config: Option<RetryConfig>,
     /// How the Pods of the backup run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runtime_settings: Option<RuntimeSettings>,
@@ -74,9 +77,24 @@ pub struct BackupConfigurationSpec {
     /// The folder for temporary files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub temp_dir: Option<EmptyDirSettings>,
+    /// Time after which a session that has not ended is given up, as in 30m. A field of later versions of Stash.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_out: Option<String>,
     /// Name of the time zone of the schedule, as in Europe/Berlin. An addition to Stash's fields.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
+}
+
+/// How often and when a session that failed is repeated.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RetryConfig {
+    /// Time between the failure and the next attempt, as in 5m.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay: Option<String>,
+    /// Largest number of repetitions; 1 when it is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_retry: Option<i32>,
 }
 
 /// How a backup is made.

@@ -1,10 +1,11 @@
 //! BackupSession: one run of a BackupConfiguration or BackupBatch.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube_derive::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Condition, TargetRef};
+use super::{Condition, TargetRef, condition::date_time};
 
 /// One run of an invoker.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, CustomResource)]
@@ -34,6 +35,9 @@ pub struct BackupSessionSpec {
     /// The object whose backup this is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub invoker: Option<Invoker>,
+    /// Repetitions that are left should this session fail. A field of later versions of Stash.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_left: Option<i32>,
 }
 
 /// The object whose backup a session is.
@@ -56,9 +60,16 @@ pub struct BackupSessionStatus {
     /// Aspects of the session as a whole.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
+    /// When a session that failed is repeated. A field of later versions of Stash.
+    #[schemars(schema_with = "date_time")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_retry: Option<Time>,
     /// Where the session is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<SessionPhase>,
+    /// Whether a session that failed was repeated. A field of later versions of Stash.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retried: Option<bool>,
     /// Time from creation to end, as 1m9s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session_duration: Option<String>,

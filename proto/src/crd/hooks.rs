@@ -39,6 +39,9 @@ pub struct Handler {
     /// A command.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exec: Option<ExecAction>,
+    /// After which backups a postBackup hook runs: Always, OnSuccess or OnFailure. A field of later versions of Stash.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub execution_policy: Option<String>,
     /// A GET request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http_get: Option<HttpGetAction>,
