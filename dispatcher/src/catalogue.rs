@@ -10,7 +10,7 @@ pub const KUBEDUMP: &str = "kubedump-backup-0.1.0";
 /// Name of the Function of the last step.
 pub const UPDATE_STATUS: &str = "update-status";
 /// Flags of the dumper and the variables that they take.
-const DUMP_FLAGS: [(&str, &str); 31] = [
+const DUMP_FLAGS: [(&str, &str); 32] = [
     ("provider", "${REPOSITORY_PROVIDER:=}"),
     ("bucket", "${REPOSITORY_BUCKET:=}"),
     ("endpoint", "${REPOSITORY_ENDPOINT:=}"),
@@ -42,10 +42,8 @@ const DUMP_FLAGS: [(&str, &str); 31] = [
     ("retention-prune", "${RETENTION_PRUNE:=false}"),
     ("retention-dry-run", "${RETENTION_DRY_RUN:=false}"),
     ("output-dir", "${outputDir:=}"),
+    ("license-apiservice", "${LICENSE_APISERVICE:=}"),
 ];
-/// Additions to Stash's arguments: what the dumper would have to ask the API server for else.
-const DUMP_ADDITIONS: [(&str, &str); 2] =
-    [("target-api-version", "${TARGET_API_VERSION:=}"), ("ignore-groupkinds", "${ignoreGroupKinds:=}")];
 /// Flags of `update-status` and the variables that they take.
 const STATUS_FLAGS: [(&str, &str); 11] = [
     ("namespace", "${NAMESPACE:=default}"),
@@ -76,7 +74,7 @@ pub fn objects(images: &Images) -> Vec<Value> {
         [verb.to_owned()].into_iter().chain(flags.map(|(name, value)| format!("--{name}={value}"))).collect()
     };
     let step = |name: &str| json!({ "name": name, "params": [{ "name": "outputDir", "value": "/tmp/output" }] });
-    let dump = flags("backup", &mut DUMP_FLAGS.iter().chain(&DUMP_ADDITIONS));
+    let dump = flags("backup", &mut DUMP_FLAGS.iter());
     let update = flags(UPDATE_STATUS, &mut STATUS_FLAGS.iter());
     vec![
         object("Function", KUBEDUMP, json!({ "image": images.dumper, "args": dump })),

@@ -90,6 +90,7 @@ pub fn contents(
     contents.insert(session_access::TOKEN, token::sign(&claims, &signer.key));
     contents.extend(signer.uploader.map(|key| (session_access::UPLOADER_KEY, key.to_string())));
     contents.insert(session_access::NATS_URL, signer.nats.url.clone());
+    contents.insert(session_access::NATS_INBOX_PREFIX, session_access::INBOX_PREFIX.to_owned());
     if let Some((user, password)) = &signer.nats.user {
         contents.insert(session_access::NATS_USER, user.clone());
         contents.insert(session_access::NATS_PASSWORD, password.clone());

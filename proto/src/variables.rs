@@ -192,7 +192,6 @@ fn of_target(target: Option<&Target>, reference: &TargetRef) -> Inputs {
         ("TARGET_NAME", &reference.name),
         ("TARGET_NAMESPACE", &reference.namespace),
         ("TARGET_KIND", &reference.kind),
-        ("TARGET_API_VERSION", &reference.api_version),
     ];
     let mut pairs: Vec<(&str, String)> = parts
         .into_iter()
@@ -306,7 +305,6 @@ mod tests {
             "STASH_DOCKER_IMAGE=",
             "STASH_DOCKER_REGISTRY=",
             "STASH_IMAGE_TAG=",
-            "TARGET_API_VERSION=na",
             "TARGET_KIND=EmptyTarget",
             "TARGET_MOUNT_PATH=/stash-data",
             "TARGET_NAME=na",

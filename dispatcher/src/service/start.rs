@@ -113,21 +113,16 @@ async fn made(round: &Round<'_>, index: usize) -> Result<Job, Failure> {
     objects::ensure_access(context, account.as_ref(), &binding).await?;
     objects::ensure_pull_secrets(context, &invoker).await?;
     objects::ensure_claim(context, executor.claim.as_ref(), &session.uid).await?;
-    if !keys.is_empty() {
-        objects::create(context, &secret::object(&request, contents)).await?;
-    }
+    objects::create(context, &secret::object(&request, contents)).await?;
     objects::ensure(context, &executor.job, &session.uid).await
 }
 
-/// What the session's Secret holds. Who dumps into a local repository needs none: it speaks to nobody.
+/// What the session's Secret holds. Who dumps into a local repository reads from the token which snapshot it makes.
 async fn contents(
     round: &Round<'_>,
     request: &Request<'_>,
     member: &crate::invoker::Member,
 ) -> Result<secret::Contents, Failure> {
-    if job::is_local(request.repository) {
-        return Ok(secret::Contents::new());
-    }
     let signer = round.context.signer.borrow().clone();
     let Some(signer) = signer else {
         return Err(Failure::Now("there is no key yet that signs session tokens".into()));
