@@ -49,7 +49,7 @@ pub(super) fn of_step(
     if let Some(settings) = &function.runtime_settings {
         apply(&mut container, settings, &at("runtimeSettings"))?;
     }
-    finish(&mut container, request, member)?;
+    finish(&mut container, member)?;
     if !(is_last && name == UPDATE_STATUS) {
         give_session_access(&mut container, request);
         mount_repository(&mut container, request);
@@ -67,7 +67,7 @@ pub(super) fn bare() -> Container {
 }
 
 /// The user's settings, the shared folder and what is hardened unless somebody said otherwise.
-pub(super) fn finish(container: &mut Container, request: &Request<'_>, member: &Member) -> Result<(), EmbeddedError> {
+pub(super) fn finish(container: &mut Container, member: &Member) -> Result<(), EmbeddedError> {
     if let Some(settings) = &member.settings.container {
         apply(container, settings, "spec.runtimeSettings.container")?;
     }
@@ -75,9 +75,7 @@ pub(super) fn finish(container: &mut Container, request: &Request<'_>, member: &
     if member.interim_volume.is_some() {
         mount(container, INTERIM_VOLUME, INTERIM_MOUNT_PATH, None, false);
     }
-    if local(request.repository).is_none() {
-        container.security_context.get_or_insert_with(hardened);
-    }
+    container.security_context.get_or_insert_with(hardened);
     Ok(())
 }
 

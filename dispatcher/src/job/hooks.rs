@@ -40,7 +40,7 @@ pub(super) fn container(
         volume_mounts: Some(mounts.to_vec()),
         ..bare()
     };
-    finish(&mut container, request, member)?;
+    finish(&mut container, member)?;
     let json = serde_json::to_string(handler).expect("a hook must be JSON: it was read from it");
     // The kubelet would expand $(NAME).
     set(&mut container, plain(hook::HANDLER_VARIABLE, json.replace('$', "$$")));

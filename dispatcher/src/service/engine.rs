@@ -17,7 +17,7 @@ use std::{
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use jiff::{SignedDuration, Timestamp};
 use prometheus_client::{
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 use proto::{crd::SessionPhase, order::Maintained};
@@ -57,6 +57,9 @@ const FOLLOW_UP_MAX: SignedDuration = SignedDuration::from_hours(24);
 /// Time after which a message about a session that nobody has seen is answered: it was deleted.
 const UNSEEN_MAX: Duration = Duration::from_secs(20);
 
+/// Buckets of the durations of sessions, in seconds: from small clusters to the limit.
+const SECONDS: [f64; 10] = [2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 10800.0, 21600.0];
+
 type Work_ = Pin<Box<dyn Future<Output = Done> + Send>>;
 type Outcomes = Family<Vec<(String, String)>, Counter<u64, AtomicU64>>;
 
@@ -87,6 +90,7 @@ pub(super) struct Engine {
     compare_every: Duration,
     unseen: Vec<(Instant, Ask)>,
     ended: Outcomes,
+    seconds: Histogram,
     following: Gauge<i64, AtomicI64>,
 }
 
@@ -96,8 +100,10 @@ impl Engine {
         metrics.register("dispatcher_sessions", "Sessions that ended here, by phase", ended.clone());
         let following = Gauge::default();
         metrics.register("dispatcher_sessions_followed", "Sessions that have not ended", following.clone());
+        let seconds = Histogram::new(SECONDS);
+        metrics.register("dispatcher_session_seconds", "Time from creation to end of sessions", seconds.clone());
         let (world, tracks) = (World::default(), HashMap::new());
-        Self { context, world, tracks, busy: 0, compare_every, unseen: Vec::new(), ended, following }
+        Self { context, world, tracks, busy: 0, compare_every, unseen: Vec::new(), ended, seconds, following }
     }
 
     /// Works until `drain`; rounds that are being done then are let end.
@@ -190,6 +196,7 @@ impl Engine {
         if track.is_own && track.last_phase != phase && phase.is_some_and(SessionPhase::is_final) {
             let phase = phase.map(|phase| format!("{phase:?}").to_lowercase()).unwrap_or_default();
             self.ended.get_or_create(&vec![("phase".to_owned(), phase)]).inc();
+            self.seconds.observe(Timestamp::now().duration_since(session.created_at()).as_secs_f64());
         }
         track.last_phase = phase;
     }
@@ -306,7 +313,8 @@ impl Engine {
         self.busy = self.busy.saturating_sub(1);
         if let Some(track) = self.tracks.get_mut(&at).filter(|track| track.uid == uid) {
             track.is_busy = false;
-            track.is_own = true;
+            // Who only looked leaves it to who acts.
+            track.is_own |= !changes.is_empty();
             track.invoker = invoker.or(track.invoker.take());
             track.ordered_at = ordered_at.or(track.ordered_at);
             let pause = if again { Some(pause(track.failures)) } else { next_look.map(from_now) };

@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     history::{expired, retries_left},
+    invoker::Invoker,
     session::{Event, age, is_going_well},
 };
 
@@ -36,9 +37,10 @@ const ALREADY_EXISTS: u16 = 409;
 /// Orders maintenance once and waits for its result, up to a limit: maintenance that nobody does must not keep the next session
 /// from running.
 pub(super) async fn maintain(round: &mut Round<'_>) -> Result<Step, Trouble> {
-    let invoker = round.case.invoker.clone().ok_or("the invoker does not exist any more")?;
-    let repository = objects::repository(round.context, &invoker).await?;
-    let Some(repository) = repository else {
+    let Some(invoker) = round.case.invoker.clone() else {
+        return Ok(Step::event(Event::Postponed("its invoker does not exist any more".to_owned())));
+    };
+    let Some(repository) = objects::repository(round.context, &invoker).await? else {
         return Ok(Step::event(Event::Postponed("the Repository does not exist any more".to_owned())));
     };
     if let Some(result) = round.case.result.clone() {
@@ -56,7 +58,7 @@ pub(super) async fn maintain(round: &mut Round<'_>) -> Result<Step, Trouble> {
         return Ok(Step::event(Event::Postponed(why)));
     }
     if ordered_at == now {
-        if let Err(error) = give_order(round, &repository).await {
+        if let Err(error) = give_order(round, &repository, &invoker).await {
             // The next round gives it again.
             round.case.ordered_at = None;
             return late(round, error);
@@ -74,8 +76,7 @@ fn late(round: &Round<'_>, error: Trouble) -> Result<Step, Trouble> {
     }
 }
 
-async fn give_order(round: &Round<'_>, repository: &Repository) -> Result<(), Trouble> {
-    let invoker = round.case.invoker.as_ref().ok_or("the invoker does not exist any more")?;
+async fn give_order(round: &Round<'_>, repository: &Repository, invoker: &Invoker) -> Result<(), Trouble> {
     let order = Order {
         version: ORDER_VERSION,
         id: round.case.session.entry.uid.clone(),

@@ -14,16 +14,15 @@ use runtime::{
     shutdown::Drain,
     tasks::TaskResult,
 };
-use tokio::{
-    sync::watch,
-    time::{MissedTickBehavior, interval},
-};
+use tokio::{sync::watch, time::sleep};
 use tracing::warn;
 
 use crate::secret::{JobNats, Signer};
 
 /// Time between two looks. A new key of the uploader is used soon enough: the one before it is valid for a month.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// Time between two looks while the uploader has published no key: sessions wait for it.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// Age at which a key gets a successor.
 const AGE_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Secret with the private keys, in the namespace of the services.
@@ -37,19 +36,19 @@ pub(super) async fn run(
     keys: watch::Sender<Option<Signer>>,
     mut drain: Drain,
 ) -> TaskResult {
-    let mut looks = interval(LOOK_EVERY);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        tokio::select! { _ = looks.tick() => {} () = drain.signaled() => return Ok(()) }
         match look(&client, &namespace, &nats).await {
             Ok(signer) => drop(keys.send_replace(signer)),
             Err(error) => warn!(reason = %chain(&error), "Cannot look after keys at the moment"),
         }
+        let is_complete = keys.borrow().as_ref().is_some_and(|signer| signer.uploader.is_some());
+        let pause = if is_complete { LOOK_EVERY } else { LOOK_AGAIN };
+        tokio::select! { () = sleep(pause) => {} () = drain.signaled() => return Ok(()) }
     }
 }
 
 /// Who signs now.
-pub(super) async fn look(client: &Client, namespace: &str, nats: &JobNats) -> Result<Option<Signer>, KeyringError> {
+async fn look(client: &Client, namespace: &str, nats: &JobNats) -> Result<Option<Signer>, KeyringError> {
     let settings = KeyringSettings {
         namespace: namespace.to_owned(),
         secret: SECRET.to_owned(),

@@ -127,7 +127,13 @@ async fn contents(
     let Some(signer) = signer else {
         return Err(Failure::Now("there is no key yet that signs session tokens".into()));
     };
-    let labels = objects::namespace_labels(round.context, &request.session.namespace).await?;
+    let now = Timestamp::now();
     let created_at = round.case.session.created_at();
+    // A Task of somebody else's may need no uploader: it is not waited for in vain.
+    let waits_for_uploader = now.duration_since(created_at) < round.context.limits.pod;
+    if signer.uploader.is_none() && waits_for_uploader && !job::is_local(request.repository) {
+        return Err(Failure::Now("the uploader has published no key yet: is it running?".into()));
+    }
+    let labels = objects::namespace_labels(round.context, &request.session.namespace).await?;
     Ok(secret::contents(request, member, &signer, labels, created_at, round.life()))
 }

@@ -91,6 +91,9 @@ impl Bed {
         bed.kubectl(&["create", "namespace", "stowage"]);
         let role = "stowage-dispatcher-keys";
         bed.kubectl(&["create", "rolebinding", role, "-n", "stowage", "--clusterrole", role, "--user", "dispatcher"]);
+        // What the uploader publishes; nobody has the other half.
+        let key = format!("--from-literal=1={}", "A".repeat(43) + "=");
+        bed.kubectl(&["create", "configmap", "stowage-uploader-keys", "-n", "stowage", &key]);
         bed.kubectl(&["create", "serviceaccount", "cluster-resource-reader", "-n", "demo"]);
         let backend = json!({ "gcs": { "bucket": "b", "prefix": "p" }, "storageSecretName": "gcs-secret" });
         let spec = json!({ "spec": { "backend": backend } });
