@@ -20,9 +20,9 @@ pub enum Verb {
     /// Run the service.
     Run(Box<RunArgs>),
     /// Hand the result of a backup on. The last container of each Job of the service.
-    UpdateStatus(StatusArgs),
+    UpdateStatus(Box<StatusArgs>),
     /// Run a hook. The containers around a backup of the service.
-    RunHook(HookArgs),
+    RunHook(Box<HookArgs>),
 }
 
 /// Flags of the service.

@@ -54,11 +54,11 @@ pub fn run() -> ExitCode {
             }
             Verb::UpdateStatus(args) => {
                 runtime::log::init(&args.log);
-                service::update_status(args).await.map_err(|error| failed(&error))
+                service::update_status(*args).await.map_err(|error| failed(&error))
             }
             Verb::RunHook(args) => {
                 runtime::log::init(&args.log);
-                service::run_hook(args).await.map_err(|error| failed(&error))
+                service::run_hook(*args).await.map_err(|error| failed(&error))
             }
         }
     });

@@ -115,7 +115,9 @@ impl Output {
     /// snapshots are left out, then hosts that succeeded, and last those that failed: one that failed always stays.
     pub fn to_message(&self) -> String {
         let mut output = self.clone();
-        for shorten in [cut_errors, leave_out_snapshots, leave_out_successes, leave_out_hosts] {
+        let ways: [fn(&mut Vec<HostStats>); 4] =
+            [|stats| cut_errors(stats), |stats| leave_out_snapshots(stats), leave_out_successes, leave_out_hosts];
+        for shorten in ways {
             let message = line(&output);
             if message.len() <= MESSAGE_BYTES_MAX {
                 return message;
@@ -136,7 +138,7 @@ fn line(output: &Output) -> String {
 }
 
 /// A quarter of the message for all errors together. A character has up to six bytes in JSON.
-fn cut_errors(stats: &mut Vec<HostStats>) {
+fn cut_errors(stats: &mut [HostStats]) {
     let chars_max = (MESSAGE_BYTES_MAX / 4 / 6 / stats.len().max(1)).max(16);
     for error in stats.iter_mut().filter_map(|host| host.error.as_mut()) {
         if error.chars().count() > chars_max {
@@ -145,7 +147,7 @@ fn cut_errors(stats: &mut Vec<HostStats>) {
     }
 }
 
-fn leave_out_snapshots(stats: &mut Vec<HostStats>) {
+fn leave_out_snapshots(stats: &mut [HostStats]) {
     stats.iter_mut().for_each(|host| host.snapshots.clear());
 }
 

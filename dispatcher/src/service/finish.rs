@@ -57,12 +57,12 @@ pub(super) async fn maintain(round: &mut Round<'_>) -> Result<Step, Trouble> {
         let why = format!("there was no result within {limit:#}; the next session orders it again");
         return Ok(Step::event(Event::Postponed(why)));
     }
-    if ordered_at == now {
-        if let Err(error) = give_order(round, &repository, &invoker).await {
-            // The next round gives it again.
-            round.case.ordered_at = None;
-            return late(round, error);
-        }
+    if ordered_at == now
+        && let Err(error) = give_order(round, &repository, &invoker).await
+    {
+        // The next round gives it again.
+        round.case.ordered_at = None;
+        return late(round, error);
     }
     Ok(Step::Wait(Some(until)))
 }
