@@ -84,7 +84,7 @@ impl Bed {
         let bed = Self { nats, gateway, control_plane, client, connection, user, folder };
         bed.kubectl(&["apply", "-f", concat!(env!("CARGO_MANIFEST_DIR"), "/../k8s/crds")]);
         bed.kubectl(&["wait", "--for=condition=established", "crd", "--all", "--timeout=90s"]);
-        bed.kubectl(&["apply", "-f", concat!(env!("CARGO_MANIFEST_DIR"), "/../k8s/rbac/dispatcher.yaml")]);
+        bed.kubectl(&["apply", "-f", concat!(env!("CARGO_MANIFEST_DIR"), "/../k8s/base/dispatcher/rbac.yaml")]);
         let role = "stowage-dispatcher";
         bed.kubectl(&["create", "clusterrolebinding", role, "--clusterrole", role, "--user", "dispatcher"]);
         bed.kubectl(&["create", "namespace", "demo"]);
