@@ -58,7 +58,11 @@ pub fn session(invoker: &Invoker, name: &str) -> BackupSession {
         ..ObjectMeta::default()
     };
     let field = InvokerField { api_group: Some(GROUP.to_owned()), kind, name: owner };
-    BackupSession { metadata, spec: BackupSessionSpec { invoker: Some(field), ..BackupSessionSpec::default() }, status: None }
+    BackupSession {
+        metadata,
+        spec: BackupSessionSpec { invoker: Some(field), ..BackupSessionSpec::default() },
+        status: None,
+    }
 }
 
 /// Whether a session that is there already is the one that would have been made.
