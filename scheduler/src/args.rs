@@ -38,7 +38,7 @@ pub struct RunArgs {
     #[arg(long, env, value_enum, default_value_t = Trigger::CronJob)]
     pub trigger: Trigger,
     /// Image with this program, for the Pods of the CronJobs.
-    #[arg(long, env, required_if_eq("trigger", "cron-job"))]
+    #[arg(long, env, required_unless_present("trigger"), required_if_eq("trigger", "cron-job"))]
     pub trigger_image: Option<String>,
     /// Seconds after its slot within which the timer starts a session: so that many with one schedule do not start at
     /// once. A CronJob's Pod takes about as long.

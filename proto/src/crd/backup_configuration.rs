@@ -149,8 +149,8 @@ pub struct BackupConfigurationStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
     /// The last slot for which a session was started by the scheduler itself. An addition to Stash's fields.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "date_time")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_schedule_time: Option<Time>,
     /// Generation of the object that was looked at.
     #[serde(skip_serializing_if = "Option::is_none")]
