@@ -283,7 +283,13 @@ async fn turn() -> io::Result<File> {
     locked.map_err(io::Error::other)?
 }
 
+/// Whether kubelet answers and says that its node is ready; what stands in the Node alone may be old.
 async fn is_ready(client: &Client) -> bool {
+    let asked = http::Request::get(format!("/api/v1/nodes/{NAME}/proxy/healthz")).body(Vec::new());
+    let asked = asked.expect("the path must be valid: it is one of ours");
+    if client.request_text(asked).await.is_err() {
+        return false;
+    }
     let node = get(client, &format!("/api/v1/nodes/{NAME}")).await;
     let conditions = node["status"]["conditions"].as_array().cloned().unwrap_or_default();
     conditions.iter().any(|condition| condition["type"] == "Ready" && condition["status"] == "True")

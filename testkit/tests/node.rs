@@ -53,8 +53,8 @@ async fn output_of(node: &Node, client: &Client, name: &str, container: &str) ->
 }
 
 #[tokio::test]
-async fn pods_run_resolve_names_and_reach_what_the_test_publishes() {
-    let Some(node) = Node::start_or_skip().await else { return };
+async fn pods_run_resolve_names_reach_what_the_test_publishes_and_wait_for_their_kubelet() {
+    let Some(mut node) = Node::start_or_skip().await else { return };
     let client = node.client().await;
     let jobs = "/apis/batch/v1/namespaces/default/jobs";
 
@@ -74,6 +74,11 @@ async fn pods_run_resolve_names_and_reach_what_the_test_publishes() {
     let script = format!("sleep 1 | nc -w 5 {} {} | head -c 4", published.ip(), published.port());
     post(&client, jobs, &job("nats", &[], &[shell("last", &script)])).await;
     assert_eq!(output_of(&node, &client, "nats", "last").await, "INFO");
+
+    node.stop_kubelet();
+    post(&client, jobs, &job("later", &[], &[shell("last", "echo later")])).await;
+    node.start_kubelet().await;
+    assert_eq!(output_of(&node, &client, "later", "last").await, "later\n");
 }
 
 /// The file system's own words on what is mounted, and the machine's on processes.

@@ -197,6 +197,27 @@ async fn in_the_strict_overlay_the_uploader_reads_no_secret_of_others() {
     }
 }
 
+/// What follows `stowage.local/` in a file, up to the end of the image's name.
+fn own_images(text: &str) -> Vec<String> {
+    let ends = |part: &&str| part.find(|one: char| !one.is_ascii_alphanumeric() && !"-.:".contains(one));
+    let parts = text.split("stowage.local/").skip(1);
+    parts.map(|part| part[..ends(&part).unwrap_or(part.len())].to_owned()).collect()
+}
+
+#[test]
+fn images_are_those_of_the_list_in_this_version() {
+    let root = manifests().join("..");
+    let list = fs::read_to_string(root.join("images/list")).unwrap();
+    let listed = |name: &str| list.lines().any(|line| line == name);
+    let compose = fs::read_to_string(root.join("docker-compose.yml")).unwrap();
+    let images = [own_images(&compose), own_images(&build(&manifests().join("base")))].concat();
+    assert!(images.len() >= 10, "{images:?}");
+    for image in images {
+        let (name, version) = image.split_once(':').unwrap_or((&image, ""));
+        assert!(listed(name) && version == env!("CARGO_PKG_VERSION"), "{image}");
+    }
+}
+
 /// The image that the manifests name, with the program that `make tools` builds.
 fn nats_image() -> Image {
     let text = build(&manifests().join("base"));
