@@ -36,11 +36,11 @@ pub struct RunArgs {
     pub kubeconfig: Option<PathBuf>,
     /// Image with this program, for hooks and for the last container of each Job.
     #[arg(long, env)]
-    pub image: String,
+    pub dispatcher_image: String,
     /// Image with the dumper.
     #[arg(long, env)]
     pub dumper_image: String,
-    /// Names of Secrets in the namespace of the service, for pulling images; they are copied to where Jobs run.
+    /// Names of Secrets in the namespace of the services, for pulling images. The scheduler copies them to where Jobs run.
     #[arg(long, env, value_delimiter = ',')]
     pub image_pull_secrets: Vec<String>,
     /// Name of this replica.
@@ -51,7 +51,7 @@ pub struct RunArgs {
     pub namespace: String,
     /// Where metrics of backups are pushed to; nowhere when it is empty.
     #[arg(long, env, default_value = "")]
-    pub pushgateway_url: String,
+    pub gateway_url: String,
     /// Whether Functions and Task of the addon are set up at start.
     #[arg(long, env, default_value_t = true, action = ArgAction::Set)]
     pub catalogue: bool,
@@ -276,7 +276,7 @@ mod tests {
 
     #[test]
     fn limits_are_durations() {
-        let line = "dispatcher run --image i --dumper-image d --pod-limit";
+        let line = "dispatcher run --dispatcher-image i --dumper-image d --pod-limit";
         let parse = |limit: &str| Cli::try_parse_from(line.split_whitespace().chain([limit]));
         let Verb::Run(args) = parse("1m30s").unwrap().verb else { panic!("another verb") };
         assert_eq!(args.limits.pod_limit, Duration::from_secs(90));

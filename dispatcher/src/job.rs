@@ -25,7 +25,7 @@ use proto::{
 };
 
 pub(crate) use objects::session_owner;
-pub use objects::{access, labels, pull_secret_name, service_account};
+pub use objects::{access, labels, service_account};
 
 use crate::invoker::{Invoker, Member};
 

@@ -101,7 +101,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         tasks.spawn("watches", watches::run(client.clone(), kind, changes.clone(), drain.clone()));
     }
     tasks.spawn("keys", keys::run(client.clone(), args.namespace.clone(), job_nats, keys, drain.clone()));
-    let images = Images { dumper: args.dumper_image.clone(), dispatcher: args.image.clone() };
+    let images = Images { dumper: args.dumper_image.clone(), dispatcher: args.dispatcher_image.clone() };
     if args.catalogue {
         tasks.spawn("catalogue", catalogue::run(client, images, readiness.wait_for("the catalogue"), drain.clone()));
     }

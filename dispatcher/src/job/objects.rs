@@ -71,11 +71,6 @@ pub fn access(invoker: &Invoker, member: &Member, index: usize) -> (Option<Servi
     (own, binding)
 }
 
-/// Name of the copy of a Secret for pulling images.
-pub fn pull_secret_name(invoker: &Invoker, secret: &str) -> String {
-    names::prefix_name_suffix(secret, &invoker.kind.kind().to_lowercase(), &invoker.at.name, NAME_CHARS_MAX)
-}
-
 /// A reference by which objects are the session's and go with it.
 pub(crate) fn session_owner(request: &Request<'_>) -> OwnerReference {
     OwnerReference {

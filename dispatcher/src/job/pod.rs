@@ -22,7 +22,7 @@ use super::{
     JobError, LABEL_SESSION, LABEL_TARGET_INDEX, Request, Step,
     container::{self, INTERIM_VOLUME, LOCAL_VOLUME, SESSION_VOLUME, TMP_VOLUME},
     hooks, local,
-    objects::{labels, pull_secret_name, service_account, session_owner},
+    objects::{labels, service_account, session_owner},
 };
 use crate::{invoker::Member, secret};
 
@@ -113,9 +113,10 @@ fn spec(
 }
 
 fn pull_secrets(request: &Request<'_>, pod: &PodSettings) -> Result<Vec<LocalObjectReference>, EmbeddedError> {
+    let (kind, name) = (request.invoker.kind.kind(), &request.invoker.at.name);
     let copies = request.settings.pull_secrets.iter();
     let mut secrets: Vec<LocalObjectReference> =
-        copies.map(|secret| LocalObjectReference { name: pull_secret_name(request.invoker, secret) }).collect();
+        copies.map(|secret| LocalObjectReference { name: names::pull_secret(secret, kind, name) }).collect();
     let users: Option<Vec<LocalObjectReference>> = all(&pod.image_pull_secrets, &format!("{AT}.imagePullSecrets"))?;
     for secret in users.into_iter().flatten() {
         if !secrets.contains(&secret) {

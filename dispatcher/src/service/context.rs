@@ -24,8 +24,6 @@ pub(super) struct Inner {
     pub(super) limits: Limits,
     /// Where metrics are pushed to; empty for nowhere.
     pub(super) pushgateway_url: String,
-    /// Namespace of the services.
-    pub(super) namespace: String,
 }
 
 impl std::ops::Deref for Context {
@@ -53,13 +51,12 @@ impl Context {
             maintenance: signed(args.limits.maintenance_limit),
         };
         let settings = JobSettings {
-            image: args.image.clone(),
+            image: args.dispatcher_image.clone(),
             pull_secrets: args.image_pull_secrets.clone(),
-            operator: operator(&args.image, &args.pushgateway_url),
+            operator: operator(&args.dispatcher_image, &args.gateway_url),
         };
-        let pushgateway_url = args.pushgateway_url.trim_end_matches('/').to_owned();
-        let namespace = args.namespace.clone();
-        Self(Arc::new(Inner { client, nats, http, signer, settings, limits, pushgateway_url, namespace }))
+        let pushgateway_url = args.gateway_url.trim_end_matches('/').to_owned();
+        Self(Arc::new(Inner { client, nats, http, signer, settings, limits, pushgateway_url }))
     }
 }
 

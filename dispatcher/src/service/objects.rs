@@ -159,22 +159,6 @@ pub(super) async fn create(context: &Context, secret: &Secret) -> Result<(), Fai
     }
 }
 
-/// The copies of Secrets for pulling images, in the namespace of the Job. A copy stays as it was made: who changes the Secret
-/// deletes the copies.
-pub(super) async fn ensure_pull_secrets(context: &Context, invoker: &Invoker) -> Result<(), Failure> {
-    let own: Api<Secret> = Api::namespaced(context.client.clone(), &context.namespace);
-    for name in &context.settings.pull_secrets {
-        let source = own.get(name).await?;
-        let mut copy = Secret { data: source.data, type_: source.type_, ..Secret::default() };
-        copy.metadata.name = Some(job::pull_secret_name(invoker, name));
-        copy.metadata.namespace = Some(invoker.at.namespace.clone());
-        copy.metadata.labels = Some(job::labels(invoker));
-        copy.metadata.owner_references = Some(vec![invoker.owner()]);
-        create(context, &copy).await?;
-    }
-    Ok(())
-}
-
 /// Creates the claim for a session's volume.
 pub(super) async fn ensure_claim(
     context: &Context,

@@ -7,16 +7,17 @@ use kube::{
 };
 use proto::{
     crd::{Repository, RepositoryStatus},
-    event, figures,
+    figures,
     metrics::RepositoryFigures,
     order::{Maintained, Outcome, Step},
 };
-use runtime::{chain, nats};
 use serde_json::{Map, Value, json};
-use tracing::{info, warn};
+use tracing::info;
 
 use super::{context::Context, round::Trouble};
 use crate::world::SessionView;
+
+const NOT_FOUND: u16 = 404;
 
 /// What a result says about the repository.
 pub(super) fn figures(result: &Maintained) -> RepositoryFigures {
@@ -45,25 +46,12 @@ pub(super) async fn update(
     let name = repository.metadata.name.clone().unwrap_or_default();
     let api: Api<Repository> = Api::namespaced(context.client.clone(), &namespace);
     let body = json!({ "status": patch });
-    let written = match api.patch_status(&name, &PatchParams::default(), &Patch::Merge(&body)).await {
-        Ok(written) => written,
-        Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
+    match api.patch_status(&name, &PatchParams::default(), &Patch::Merge(&body)).await {
+        Ok(_) => info!(repository = %name, %namespace, "Wrote the status of a Repository"),
+        Err(kube::Error::Api(status)) if status.code == NOT_FOUND => {}
         Err(error) => return Err(error.into()),
-    };
-    info!(repository = %name, %namespace, "Wrote the status of a Repository");
-    let after = written.status.as_ref().and_then(|status| status.integrity);
-    if after != before.integrity {
-        tell(context, &written).await;
     }
     Ok(())
-}
-
-/// Events are help and not state: one that is lost is not said again.
-async fn tell(context: &Context, repository: &Repository) {
-    let Some(event) = event::repository_integrity(repository, Timestamp::now()) else { return };
-    if let Err(error) = nats::publish(context.nats.jetstream(), &event).await {
-        warn!(reason = %chain(&error), "An event about a Repository is lost");
-    }
 }
 
 /// The fields that change.

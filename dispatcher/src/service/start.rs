@@ -111,7 +111,6 @@ async fn made(round: &Round<'_>, index: usize) -> Result<Job, Failure> {
     let executor = job::executor(&request).map_err(|error| Failure::Ever(chain(&error)))?;
     let (account, binding) = job::access(&invoker, member, index);
     objects::ensure_access(context, account.as_ref(), &binding).await?;
-    objects::ensure_pull_secrets(context, &invoker).await?;
     objects::ensure_claim(context, executor.claim.as_ref(), &session.uid).await?;
     objects::create(context, &secret::object(&request, contents)).await?;
     objects::ensure(context, &executor.job, &session.uid).await

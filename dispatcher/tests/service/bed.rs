@@ -77,20 +77,19 @@ impl Bed {
             Pushgateway::start(&[])
         );
         let client = control_plane.client().await;
-        let user = control_plane.user("dispatcher", &[]);
+        let user = control_plane.user("stowage-dispatcher", &[]);
         let folder = tempfile::tempdir().unwrap();
         let connection = connect(&NatsArgs::plain(nats.url()), "test", &mut Registry::default()).await.unwrap();
         ensure_streams(connection.jetstream(), &STREAMS).await.unwrap();
         let bed = Self { nats, gateway, control_plane, client, connection, user, folder };
         bed.kubectl(&["apply", "-f", concat!(env!("CARGO_MANIFEST_DIR"), "/../k8s/crds")]);
         bed.kubectl(&["wait", "--for=condition=established", "crd", "--all", "--timeout=90s"]);
-        bed.kubectl(&["apply", "-f", concat!(env!("CARGO_MANIFEST_DIR"), "/../k8s/base/dispatcher/rbac.yaml")]);
-        let role = "stowage-dispatcher";
-        bed.kubectl(&["create", "clusterrolebinding", role, "--clusterrole", role, "--user", "dispatcher"]);
         bed.kubectl(&["create", "namespace", "demo"]);
         bed.kubectl(&["create", "namespace", "stowage"]);
-        let role = "stowage-dispatcher-keys";
-        bed.kubectl(&["create", "rolebinding", role, "-n", "stowage", "--clusterrole", role, "--user", "dispatcher"]);
+        bed.kubectl(&["apply", "-f", concat!(env!("CARGO_MANIFEST_DIR"), "/../k8s/base/dispatcher/rbac.yaml")]);
+        let role = "stowage-dispatcher";
+        bed.kubectl(&["create", "clusterrolebinding", role, "--clusterrole", role, "--user", role]);
+        bed.kubectl(&["create", "rolebinding", role, "-n", "stowage", "--role", role, "--user", role]);
         // What the uploader publishes; nobody has the other half.
         let key = format!("--from-literal=1={}", "A".repeat(43) + "=");
         bed.kubectl(&["create", "configmap", "stowage-uploader-keys", "-n", "stowage", &key]);
@@ -260,10 +259,10 @@ impl Bed {
     pub(crate) fn dispatcher_with(&self, identity: &str, kubeconfig: PathBuf, more: &[&str]) -> Server {
         let program = PathBuf::from(env!("CARGO_BIN_EXE_dispatcher"));
         let command = ServerCommand::new(identity, program, self.folder.path())
-            .args(["run", "--image", "stowage/dispatcher:test", "--dumper-image", "stowage/dumper:test"])
+            .args(["run", "--dispatcher-image", "stowage/dispatcher:test", "--dumper-image", "stowage/dumper:test"])
             .args(["--admin-address", "127.0.0.1:0", "--log-format", "plain", "--identity", identity])
             .args(["--namespace", "stowage", "--nats-url", self.nats.url()])
-            .args(["--pushgateway-url", &self.gateway.url()])
+            .args(["--gateway-url", &self.gateway.url()])
             .args(more.iter().copied())
             .env("KUBECONFIG", kubeconfig.display().to_string());
         Server::spawn(command).unwrap()
