@@ -238,6 +238,12 @@ pub struct HookArgs {
     /// Folder with output.json.
     #[arg(long, default_value = "/tmp/output")]
     pub output_dir: PathBuf,
+    /// How the session went, for a hook after all targets of a batch: there is no output.json then.
+    #[arg(long)]
+    pub phase: Option<String>,
+    /// Why the session failed.
+    #[arg(long, default_value = "", allow_hyphen_values = true)]
+    pub error: String,
     /// File that the kubelet takes the result from.
     #[arg(long, default_value = "/dev/termination-log")]
     pub termination_log: PathBuf,

@@ -190,6 +190,11 @@ impl Invoker {
 }
 
 impl Member {
+    /// What stands for all targets of a batch: for hooks around them.
+    pub fn of_all() -> Self {
+        Self { reference: output::empty_target(), host: variables::DEFAULT_HOST.to_owned(), ..Self::default() }
+    }
+
     /// The member at `index`. Without an alias its host is `host-<index>`: were it `host-0` for all, retention would count
     /// the snapshots of different targets as one history.
     fn aimed(target: Option<Target>, namespace: &str, index: usize) -> Self {

@@ -17,7 +17,7 @@ mod pod;
 
 use k8s_openapi::api::{batch::v1::Job, core::v1::PersistentVolumeClaim};
 use proto::{
-    crd::{FunctionSpec, LocalBackend, Provider, Repository, TaskSpec},
+    crd::{FunctionSpec, Handler, LocalBackend, Provider, Repository, TaskSpec},
     event::ObjectRef,
     names::{self, NAME_CHARS_MAX},
     resolve::{self, Inputs, ResolveError},
@@ -37,6 +37,9 @@ pub const LABEL_TARGET_INDEX: &str = "stash.appscode.com/target-index";
 pub const PRE_HOOK: &str = "pre-task-hook";
 /// Name of the container that runs the hook after a backup.
 pub const POST_HOOK: &str = "post-task-hook";
+
+/// Name of the container that runs a hook around all targets of a batch.
+pub const GLOBAL_HOOK: &str = "global-hook";
 
 /// What is the same for all Jobs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -162,6 +165,33 @@ pub fn executor(request: &Request<'_>) -> Result<Executor, JobError> {
     let claim = objects::claim(request, member)?;
     let job = pod::job(request, member, &steps, &task, claim.as_ref())?;
     Ok(Executor { job, claim })
+}
+
+/// The Job of a hook around all targets of a batch, at the place `index` after the targets. `told` is what the hook is told
+/// about the session: its phase and error.
+///
+/// # Errors
+/// [`JobError`].
+pub fn global_hook(
+    session: &ObjectRef,
+    invoker: &Invoker,
+    index: usize,
+    settings: &JobSettings,
+    (handler, told): (&Handler, Option<(&str, &str)>),
+) -> Result<Job, JobError> {
+    let (repository, task, member) = (Repository::default(), TaskSpec::default(), Member::of_all());
+    let request = Request {
+        session,
+        invoker,
+        index,
+        repository: &repository,
+        task: &task,
+        functions: &[],
+        settings,
+        secret_keys: &[],
+    };
+    let container = hooks::global(&request, &member, handler, told)?;
+    pod::around(&request, &member, vec![container], &task, None)
 }
 
 fn member<'a>(request: &Request<'a>) -> Result<&'a Member, JobError> {

@@ -194,16 +194,18 @@ fn trouble(pod: &PodView, limits: &Limits) -> Option<Trouble> {
 
 /// How the hooks went.
 pub fn hooks(pod: &PodView) -> HookResults {
-    let of = |name: &str| {
-        let ended = pod.containers.iter().find(|container| container.name == name)?.ended.as_ref()?;
-        let read = serde_json::from_str::<HookResult>(&ended.message).ok();
-        Some(match (ended.exit_code, read) {
-            (_, Some(HookResult { error: Some(error) })) => Err(error),
-            (0, _) => Ok(()),
-            (code, _) => Err(format!("exit code {code}: {}", ended.message.trim())),
-        })
-    };
-    HookResults { before: of(PRE_HOOK), after: of(POST_HOOK) }
+    HookResults { before: hook(pod, PRE_HOOK), after: hook(pod, POST_HOOK) }
+}
+
+/// How the hook in the container `name` went; `None` while it has not ended.
+pub fn hook(pod: &PodView, name: &str) -> Option<Result<(), String>> {
+    let ended = pod.containers.iter().find(|container| container.name == name)?.ended.as_ref()?;
+    let read = serde_json::from_str::<HookResult>(&ended.message).ok();
+    Some(match (ended.exit_code, read) {
+        (_, Some(HookResult { error: Some(error) })) => Err(error),
+        (0, _) => Ok(()),
+        (code, _) => Err(format!("exit code {code}: {}", ended.message.trim())),
+    })
 }
 
 fn after(time: Timestamp, duration: SignedDuration) -> Timestamp {

@@ -16,6 +16,7 @@ mod context;
 mod engine;
 mod finish;
 mod follow;
+mod hooks;
 mod http;
 mod keys;
 mod objects;

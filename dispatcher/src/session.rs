@@ -15,7 +15,9 @@
 //! 2. **[`apply`] is total**: an event that does not belong to the stage is [`IllegalEvent`]. The usual cause is that somebody
 //!    else was faster; the status is then read again, and nothing is lost.
 //! 3. **[`work`] says what is to be done** in a stage. Doing it twice does no harm.
-//! 4. A session that failed is reported and cleaned up after, too; its phase is Failed from the moment it is known.
+//! 4. Hooks of a batch run before all of that, and between maintenance and report; that there are any stands as a condition in
+//!    the status from the start.
+//! 5. A session that failed is reported and cleaned up after, too; its phase is Failed from the moment it is known.
 
 mod target;
 
@@ -25,8 +27,9 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use proto::{
     conditions::{
-        self, BACKEND_REPOSITORY_INITIALIZED, BACKUP_HISTORY_CLEANED, METRICS_PUSHED, REPOSITORY_INTEGRITY_VERIFIED,
-        REPOSITORY_METRICS_PUSHED, RETENTION_POLICY_APPLIED, Verdict, upsert,
+        self, BACKEND_REPOSITORY_INITIALIZED, BACKUP_HISTORY_CLEANED, GLOBAL_POST_BACKUP_HOOK, GLOBAL_PRE_BACKUP_HOOK,
+        METRICS_PUSHED, REPOSITORY_INTEGRITY_VERIFIED, REPOSITORY_METRICS_PUSHED, RETENTION_POLICY_APPLIED, Status,
+        Verdict, upsert,
     },
     crd::{BackupSessionStatus, Condition, SessionPhase, TargetPhase, TargetRef, TargetStatus},
     figures,
@@ -44,10 +47,14 @@ use crate::observe::HookResults;
 pub enum Stage {
     /// Nobody has looked at it yet. Exits: skip, begin.
     New,
+    /// The hook before the first target of a batch has not ended. Exit: its result.
+    Before,
     /// A target has not ended. Exits: the last target ends.
     Targets,
     /// All targets have succeeded and the repository is not maintained yet. Exits: maintained, postponed.
     Maintaining,
+    /// The hook after the last target of a batch has not ended. Exit: its result.
+    After,
     /// Its metrics are not pushed yet. Exit: pushed.
     Reporting,
     /// Older sessions are not cleaned up yet. Exit: cleaned.
@@ -56,6 +63,24 @@ pub enum Stage {
     Repeating,
     /// Nothing is left to do.
     Ended,
+}
+
+/// When a hook around all targets runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// Before the first target.
+    Before,
+    /// After the last target.
+    After,
+}
+
+impl Moment {
+    fn step(self) -> &'static conditions::Step {
+        match self {
+            Self::Before => &GLOBAL_PRE_BACKUP_HOOK,
+            Self::After => &GLOBAL_POST_BACKUP_HOOK,
+        }
+    }
 }
 
 /// What happens to a session.
@@ -69,7 +94,11 @@ pub enum Event {
         targets: Vec<(TargetRef, String)>,
         /// Whether the repository is maintained at the end.
         maintains: bool,
+        /// The hooks around all targets that there are.
+        hooks: Vec<Moment>,
     },
+    /// How a hook around all targets went.
+    Hook(Moment, Result<(), String>),
     /// Something about one target.
     Target(usize, TargetEvent),
     /// The repository was maintained, and whether its metrics could be pushed; `None` where nobody wants any.
@@ -116,6 +145,8 @@ pub enum Work {
     Start(usize),
     /// Look at Job and Pod of a target.
     Follow(usize),
+    /// Run a hook around all targets, and wait for its result.
+    Hook(Moment),
     /// Order maintenance, and wait for its result.
     Maintain,
     /// Push metrics of the session.
@@ -146,14 +177,20 @@ pub fn stage(status: &BackupSessionStatus) -> Stage {
         let is_final = status.phase.is_some_and(SessionPhase::is_final);
         return if is_final { Stage::Ended } else { Stage::New };
     }
+    let is = |step: &conditions::Step, value| conditions::is(&status.conditions, step.type_, value);
+    if is(&GLOBAL_PRE_BACKUP_HOOK, Status::Unknown) {
+        return Stage::Before;
+    }
     let phases = || status.targets.iter().map(phase::target);
-    if phases().any(|phase| matches!(phase, TargetPhase::Pending | TargetPhase::Running)) {
+    let is_begun = !is(&GLOBAL_PRE_BACKUP_HOOK, Status::False);
+    if is_begun && phases().any(|phase| matches!(phase, TargetPhase::Pending | TargetPhase::Running)) {
         return Stage::Targets;
     }
     let is_maintained = has(RETENTION_POLICY_APPLIED.type_);
     let wants = status.targets.iter().any(|target| !target.post_backup_actions.is_empty());
     match () {
         () if phases().all(|phase| phase == TargetPhase::Succeeded) && wants && !is_maintained => Stage::Maintaining,
+        () if is_begun && is(&GLOBAL_POST_BACKUP_HOOK, Status::Unknown) => Stage::After,
         () if !has(METRICS_PUSHED.type_) => Stage::Reporting,
         () if !has(BACKUP_HISTORY_CLEANED.type_) => Stage::Cleaning,
         () if status.next_retry.is_some() && status.retried != Some(true) => Stage::Repeating,
@@ -165,6 +202,8 @@ pub fn stage(status: &BackupSessionStatus) -> Stage {
 pub fn work(status: &BackupSessionStatus, is_sequential: bool) -> Vec<Work> {
     match stage(status) {
         Stage::New => vec![Work::Decide],
+        Stage::Before => vec![Work::Hook(Moment::Before)],
+        Stage::After => vec![Work::Hook(Moment::After)],
         Stage::Targets => {
             let open = status.targets.iter().enumerate().filter(|(_, target)| !target::has_ended(target));
             let of =
@@ -190,7 +229,14 @@ pub fn apply(status: &BackupSessionStatus, event: Event, times: Times) -> Result
     let said = |verdicts: &[Verdict]| upsert(&status.conditions, verdicts, times.now);
     match (stage, event) {
         (Stage::New, Event::Skip(verdict)) => next.conditions = said(&[verdict]),
-        (Stage::New, Event::Begin { targets, maintains }) => next.targets = target::listed(targets, maintains),
+        (Stage::New, Event::Begin { targets, maintains, hooks }) => {
+            next.targets = target::listed(targets, maintains);
+            next.conditions = said(&hooks.iter().map(|moment| moment.step().awaited()).collect::<Vec<_>>());
+        }
+        (Stage::Before, Event::Hook(moment @ Moment::Before, result))
+        | (Stage::After, Event::Hook(moment @ Moment::After, result)) => {
+            next.conditions = said(&[verdict(moment.step(), &result)]);
+        }
         (Stage::Targets, Event::Target(index, event)) => {
             let initialized = is_stored(&event);
             let Some(target) = next.targets.get_mut(index).filter(|target| !target::has_ended(target)) else {

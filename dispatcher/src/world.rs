@@ -204,7 +204,7 @@ impl World {
         self.sessions.values()
     }
 
-    /// Job and Pod of each target of a session.
+    /// Job and Pod of each target of a session, then those of the hooks before and after all targets.
     pub fn executors(&self, session: &SessionView) -> Vec<Executors> {
         let of = |index| {
             let at = ObjectName::new(&session.entry.namespace, &job::name(&session.entry.name, index));
@@ -213,7 +213,7 @@ impl World {
             let newest = pods.max_by_key(|pod| pod.pod.created_at);
             Executors { job: job.map(|job| job.job.clone()), pod: job.and(newest).map(|pod| pod.pod.clone()) }
         };
-        (0..session.status.targets.len()).map(of).collect()
+        (0..executors_of(session.status.targets.len())).map(of).collect()
     }
 
     fn session_seen(&mut self, session: SessionView) -> BTreeSet<ObjectName> {
@@ -263,6 +263,11 @@ impl World {
         }
         if is_first { self.sessions.keys().cloned().collect() } else { concerned }
     }
+}
+
+/// Jobs that a session may have: one for each target, and the hooks around all of them.
+pub fn executors_of(targets: usize) -> usize {
+    targets.max(1) + 2
 }
 
 /// Whether one version of an object is newer than another. Versions of one object count up

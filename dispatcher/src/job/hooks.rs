@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{Container, EnvVar, EnvVarSource, ObjectFieldSel
 use proto::crd::Handler;
 
 use super::{
-    JobError, POST_HOOK, PRE_HOOK, Request,
+    GLOBAL_HOOK, JobError, POST_HOOK, PRE_HOOK, Request,
     container::{bare, finish, plain, set},
 };
 use crate::{hook, invoker::Member};
@@ -46,6 +46,23 @@ pub(super) fn container(
     set(&mut container, plain(hook::HANDLER_VARIABLE, json.replace('$', "$$")));
     set(&mut container, of_pod("POD_NAME", "metadata.name"));
     set(&mut container, of_pod("POD_IP", "status.podIP"));
+    Ok(container)
+}
+
+/// The container of a hook around all targets.
+pub(super) fn global(
+    request: &Request<'_>,
+    member: &Member,
+    handler: &Handler,
+    told: Option<(&str, &str)>,
+) -> Result<Container, JobError> {
+    let when = if told.is_some() { When::After } else { When::Before };
+    let mut container = container(request, member, when, handler, &[])?;
+    container.name = GLOBAL_HOOK.to_owned();
+    let (phase, error) = told.unwrap_or_default();
+    let told = [("phase", phase), ("error", error)].into_iter().filter(|(_, text)| !text.is_empty());
+    let told = told.map(|(name, text)| format!("--{name}={}", text.replace('$', "$$")));
+    container.args.get_or_insert_default().extend(told);
     Ok(container)
 }
 

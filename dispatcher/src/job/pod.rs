@@ -38,7 +38,17 @@ pub(super) fn job(
     task: &TaskSpec,
     claim: Option<&PersistentVolumeClaim>,
 ) -> Result<Job, JobError> {
-    let containers = containers(request, member, steps)?;
+    around(request, member, containers(request, member, steps)?, task, claim)
+}
+
+/// The Job around these containers: the last one is the main one.
+pub(super) fn around(
+    request: &Request<'_>,
+    member: &Member,
+    containers: Vec<Container>,
+    task: &TaskSpec,
+    claim: Option<&PersistentVolumeClaim>,
+) -> Result<Job, JobError> {
     let volumes = volumes(request, member, task, claim)?;
     let pod = member.settings.pod.clone().unwrap_or_default();
     let mut job_labels = labels(request.invoker);

@@ -39,7 +39,7 @@ pub(super) async fn follow(round: &mut Round<'_>, index: usize) -> Result<Step, 
     }
 }
 
-fn timed_out(round: &Round<'_>) -> String {
+pub(super) fn timed_out(round: &Round<'_>) -> String {
     format!("it has not ended within {:#}: raise spec.timeOut of the invoker if it needs longer", round.life())
 }
 
@@ -48,7 +48,7 @@ fn is_unsaid(round: &Round<'_>, index: usize) -> bool {
 }
 
 /// The Job; of one that was not seen the API server is asked: it may be younger than what was seen.
-async fn present_job(round: &mut Round<'_>, index: usize) -> Result<Option<JobView>, Trouble> {
+pub(super) async fn present_job(round: &mut Round<'_>, index: usize) -> Result<Option<JobView>, Trouble> {
     if let Some(job) = round.case.executors.get(index).and_then(|executors| executors.job.clone()) {
         return Ok(Some(job));
     }
@@ -65,7 +65,7 @@ async fn present_job(round: &mut Round<'_>, index: usize) -> Result<Option<JobVi
     Ok(Some(view))
 }
 
-async fn present_pod(round: &mut Round<'_>, index: usize) -> Result<Option<PodView>, Trouble> {
+pub(super) async fn present_pod(round: &mut Round<'_>, index: usize) -> Result<Option<PodView>, Trouble> {
     let Some((at, pod)) = objects::pod(round.context, &round.case.session, index).await? else { return Ok(None) };
     let view = pod.pod.clone();
     round.saw(Change::Pod(at, Box::new(pod)));

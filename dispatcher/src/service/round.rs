@@ -16,13 +16,13 @@ use runtime::chain;
 use serde_json::json;
 use tracing::{debug, info, warn};
 
-use super::{context::Context, finish, follow, objects, start, tell};
+use super::{context::Context, finish, follow, hooks, objects, start, tell};
 use crate::{
     history::Entry,
     invoker::{Invoker, ObjectName},
     observe::PodView,
     session::{self, Event, Times, Work},
-    world::{Change, Executors, SessionView},
+    world::{Change, Executors, SessionView, executors_of},
 };
 
 /// Writes of one round. A session has fewer steps.
@@ -124,6 +124,7 @@ impl Round<'_> {
                 Work::Decide => start::decide(self).await?,
                 Work::Start(index) => start::start(self, index).await?,
                 Work::Follow(index) => follow::follow(self, index).await?,
+                Work::Hook(moment) => hooks::run(self, moment).await?,
                 Work::Maintain => finish::maintain(self).await?,
                 Work::Push => finish::push(self).await?,
                 Work::Clean => finish::clean(self).await?,
@@ -187,7 +188,7 @@ impl Round<'_> {
         tell::results(self.context, &written, &before).await;
         self.saw(Change::Session(Box::new(written.clone())));
         self.case.session = written;
-        self.case.executors.resize_with(after.targets.len().max(1), Executors::default);
+        self.case.executors.resize_with(executors_of(after.targets.len()), Executors::default);
         Ok(true)
     }
 

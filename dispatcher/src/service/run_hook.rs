@@ -100,6 +100,9 @@ async fn status(args: &HookArgs) -> StatusSummary {
     if args.hook_type == HookType::PreBackup {
         return StatusSummary { phase: "Running".to_owned(), ..StatusSummary::default() };
     }
+    if let Some(phase) = args.phase.clone() {
+        return StatusSummary { phase, error: args.error.clone(), ..StatusSummary::default() };
+    }
     let failed = |error: String| StatusSummary { phase: "Failed".to_owned(), error, ..StatusSummary::default() };
     let json = match tokio::fs::read(args.output_dir.join(FILE_NAME)).await {
         Ok(json) => json,

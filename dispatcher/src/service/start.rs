@@ -21,7 +21,7 @@ use crate::{
     invoker::{Invoker, ObjectName},
     job::{self, Request},
     secret,
-    session::{Event, TargetEvent},
+    session::{Event, Moment, TargetEvent},
     world::{Change, JobOfSession},
 };
 
@@ -41,7 +41,10 @@ pub(super) async fn decide(round: &mut Round<'_>) -> Result<Step, Trouble> {
     let maintains = !repository.as_ref().is_some_and(job::is_local);
     let targets = invoker.members.iter().map(|member| (member.reference.clone(), member.host.clone())).collect();
     info!(session = %entry.name, namespace = %entry.namespace, invoker = %invoker.at.name, "Beginning a session");
-    Ok(Step::event(Event::Begin { targets, maintains }))
+    let hooks = &invoker.global_hooks;
+    let hooks = [(Moment::Before, &hooks.pre_backup), (Moment::After, &hooks.post_backup)];
+    let hooks = hooks.into_iter().filter(|(_, handler)| handler.is_some()).map(|(moment, _)| moment).collect();
+    Ok(Step::event(Event::Begin { targets, maintains, hooks }))
 }
 
 /// The name of an older session that has not ended. What was seen of it may be old: it is read again.
@@ -75,7 +78,7 @@ pub(super) async fn start(round: &mut Round<'_>, index: usize) -> Result<Step, T
     Ok(Step::event(Event::Target(index, TargetEvent::Ensured(result))))
 }
 
-fn note(round: &mut Round<'_>, index: usize, job: &Job) {
+pub(super) fn note(round: &mut Round<'_>, index: usize, job: &Job) {
     let Some(of_session) = JobOfSession::of(job) else { return };
     if let Some(executors) = round.case.executors.get_mut(index) {
         executors.job = Some(of_session.job.clone());

@@ -2,7 +2,7 @@
 
 use dispatcher::{
     observe::HookResults,
-    session::{Event, Stage, TargetEvent, Times, Work, apply, stage, work},
+    session::{Event, Moment, Stage, TargetEvent, Times, Work, apply, stage, work},
 };
 use jiff::Timestamp;
 use proto::{
@@ -22,7 +22,7 @@ fn at(second: i64) -> Times {
 
 fn begin(targets: usize) -> Event {
     let target = |index| (empty_target(), format!("host-{index}"));
-    Event::Begin { targets: (0..targets).map(target).collect(), maintains: true }
+    Event::Begin { targets: (0..targets).map(target).collect(), maintains: true, hooks: Vec::new() }
 }
 
 fn good() -> Output {
@@ -166,4 +166,24 @@ fn a_failed_hook_fails_the_target_and_keeps_its_snapshot() {
     assert_eq!(status.targets[0].phase, Some(TargetPhase::Failed));
     assert_eq!(status.targets[0].stats[0].snapshots.len(), 1);
     assert_eq!(status.phase, Some(SessionPhase::Failed));
+}
+
+#[test]
+fn hooks_of_a_batch_are_before_and_after_its_targets() {
+    let begin = || {
+        let targets = vec![(empty_target(), "host-0".to_owned())];
+        Event::Begin { targets, maintains: true, hooks: vec![Moment::Before, Moment::After] }
+    };
+    let hook = |moment, result: Result<(), &str>| Event::Hook(moment, result.map_err(str::to_owned));
+    let status = after(vec![begin()]);
+    assert_eq!((stage(&status), status.phase), (Stage::Before, Some(SessionPhase::Pending)));
+    assert_eq!(work(&status, false), [Work::Hook(Moment::Before)]);
+    let status = after(vec![begin(), hook(Moment::Before, Err("no"))]);
+    assert_eq!((stage(&status), status.phase), (Stage::Reporting, Some(SessionPhase::Failed)), "no target is begun");
+    let backed_up = || vec![begin(), hook(Moment::Before, Ok(())), ensured(0), reported(0), maintained()];
+    assert_eq!(work(&after(backed_up()), false), [Work::Hook(Moment::After)]);
+    let ends = [backed_up(), vec![hook(Moment::After, Err("no")), Event::Pushed(Ok(())), Event::Cleaned(Ok(()), None)]];
+    assert_eq!(after(ends.concat()).phase, Some(SessionPhase::Failed));
+    let failed = after(vec![begin(), hook(Moment::Before, Ok(())), ensured(0), broken(0)]);
+    assert_eq!(stage(&failed), Stage::After, "also after a backup that failed");
 }

@@ -229,6 +229,15 @@ impl Bed {
         self.kubelet(pod, status).await;
     }
 
+    /// The only container of a hook's Pod ends well.
+    pub(crate) async fn hook_ends(&self, pod: &str) {
+        let ended = json!({ "terminated": {
+            "exitCode": 0, "message": "{}", "finishedAt": Timestamp::now(), "reason": "Completed",
+        } });
+        self.kubelet(pod, json!({ "phase": "Succeeded", "containerStatuses": [container("global-hook", ended)] }))
+            .await;
+    }
+
     /// Plays who maintains repositories until the returned trigger is dropped.
     pub(crate) fn maintain(&self, answer: fn(&Order) -> Maintained) -> shutdown::Trigger {
         let (trigger, drain) = shutdown::pair();

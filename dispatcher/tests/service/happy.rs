@@ -139,11 +139,16 @@ async fn a_batch_runs_its_members_in_order_and_under_hosts_of_their_own() {
     let spec = json!({
         "schedule": "*/5 * * * *", "repository": { "name": "storage" }, "executionOrder": "Sequential",
         "retentionPolicy": { "name": "keep-last-5", "keepLast": 5, "prune": true },
+        "hooks": { "preBackup": { "tcpSocket": { "port": 80 } }, "postBackup": { "tcpSocket": { "port": 80 } } },
         "members": [member("demo"), member("kube-system")],
     });
     bed.ready("BackupBatch", "backupbatches", "batch", spec).await;
     let session = bed.session("batch-1", "BackupBatch", "batch").await;
     bed.announce(&session).await;
+    // Hooks around all targets have Jobs behind those of the targets.
+    let hook = bed.pod("batch-1", 2).await;
+    assert_eq!(bed.read("jobs", "stash-backup-batch-1-0").await, Value::Null, "the hook is first");
+    bed.hook_ends(&hook).await;
     let pod = bed.pod("batch-1", 0).await;
     bed.runs(&pod).await;
     bed.becomes("batch-1", "Running").await;
@@ -154,6 +159,11 @@ async fn a_batch_runs_its_members_in_order_and_under_hosts_of_their_own() {
     let args = job["spec"]["template"]["spec"]["initContainers"][0]["args"].to_string();
     assert!(args.contains("--hostname=host-1") && args.contains("--target-name=kube-system"), "{args}");
     bed.reports(&pod, 0, &good_result().replace("host-0", "host-1")).await;
+    let hook = bed.pod("batch-1", 3).await;
+    let args = bed.read("jobs", "stash-backup-batch-1-3").await["spec"]["template"]["spec"]["containers"][0]["args"]
+        .to_string();
+    assert!(args.contains("--phase=Succeeded"), "{args}");
+    bed.hook_ends(&hook).await;
     let status = bed.ends("batch-1").await;
     assert_eq!(status["phase"], "Succeeded");
     let actions: Vec<usize> =

@@ -19,6 +19,11 @@ impl Step {
         Verdict::new(self.type_, Status::True, self.done.0, self.done.1)
     }
 
+    /// The step is still to be done.
+    pub fn awaited(&self) -> Verdict {
+        Verdict::new(self.type_, Status::Unknown, "NotExecutedYet", "Not executed yet.")
+    }
+
     /// The step was not done now, and why. That is neither success nor failure.
     pub fn postponed(&self, why: &str) -> Verdict {
         Verdict::new(self.type_, Status::Unknown, "Postponed", format!("Postponed. Reason: {why}"))
