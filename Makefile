@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help tools lint test soak fuzz rusoto demo bench advisories images images-local
+.PHONY: help tools lint test soak fuzz rusoto demo demo-quick bench advisories images images-local
 
 cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)
 export STOWAGE_TOOLS ?= $(cache)/stowage/tools
@@ -39,8 +39,11 @@ rusoto: tools ## check and test S3 through rusoto, which only the feature of tha
 	cargo clippy -p repository --features rusoto --all-targets --locked -- -D warnings
 	cargo test -p repository --features rusoto --lib --test storages --locked -- rusoto
 
-demo: tools ## back up a real cluster of a few thousand objects, and restore from it, step by step
+demo: tools ## the whole system on a real node, from installation to a snapshot (Linux, root; else demo-quick)
 	@demo/run.sh
+
+demo-quick: tools ## back up a real cluster of a few thousand objects in one process, and restore from it, step by step
+	@demo/run.sh quick
 
 bench: tools ## measure speed and memory against the floor and against restic (docs/benchmarks.md)
 	@bench/run.sh

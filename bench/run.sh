@@ -3,7 +3,7 @@
 # other programs built. BENCH=quick measures only the 20,000 objects.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-cargo build --release --locked -p kubectl-stash -p bench -p testkit -p dumper -p uploader --bins
+cargo build --release --locked --workspace --bins
 cargo build --release --locked -p dumper --example emitter -p repository --example store
 target=$(cargo metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
 export PATH=$target/release:$target/release/examples:$PATH

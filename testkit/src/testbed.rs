@@ -68,6 +68,8 @@ enum Action {
         #[arg(last = true, required = true, value_name = "COMMAND")]
         command: Vec<OsString>,
     },
+    /// Say whether a node can run here, and if not, why. Exit code 0 or 1.
+    NodeCheck,
     /// Start a cluster, print its KUBECONFIG, and keep it until Ctrl-C.
     Up {
         #[command(flatten)]
@@ -128,6 +130,7 @@ impl Args {
         let ended = match self.action {
             Action::Run { bed, command } => run(&bed, &command).await,
             Action::Up { bed } => up(&bed).await,
+            Action::NodeCheck => Ok(node_check()),
         };
         ended.map_or_else(
             |failure| {
@@ -192,6 +195,16 @@ async fn run(bed: &Bed, command: &[OsString]) -> Result<u8, Failure> {
                     return Ok(ENDED_BY_SIGNAL + number);
                 }
             }
+        }
+    }
+}
+
+fn node_check() -> u8 {
+    match Node::can_run() {
+        Ok(()) => 0,
+        Err(reason) => {
+            say(&chain(&reason));
+            1
         }
     }
 }

@@ -21,7 +21,7 @@ fn repository(installed: &Installed, name: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_session_ends_with_a_reason_and_the_services_may_die_meanwhile() {
-    let Some(installed) = Installed::new().await else { return };
+    let Some(installed) = Installed::new("base").await else { return };
     installed.secret();
     installed.apply(&repository(&installed, "repo"));
 

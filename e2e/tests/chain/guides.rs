@@ -64,7 +64,7 @@ async fn guides_and_customisations_run_as_stash_shows_them() {
     if examples().is_none() {
         return;
     }
-    let Some(installed) = Installed::new().await else { return };
+    let Some(installed) = Installed::new("overlays/dev").await else { return };
     assert!(installed.kubectl(&["get", "tasks.stash.appscode.com"]).contains("kubedump-backup-0.1.0"));
     installed.secret();
     // The application of the third guide.

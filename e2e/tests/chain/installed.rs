@@ -29,8 +29,8 @@ pub(crate) struct Installed {
 }
 
 impl Installed {
-    /// Installs as docs/install.md says, with images of this build; `None` where no node can run.
-    pub(crate) async fn new() -> Option<Self> {
+    /// Installs `k8s/<manifests>` as docs/install.md says, with images of this build; `None` where no node can run.
+    pub(crate) async fn new(manifests: &str) -> Option<Self> {
         let node = Node::start_or_skip().await?;
         let s3 = S3Server::start().await;
         s3.create_bucket("backups");
@@ -46,9 +46,13 @@ impl Installed {
         node.import(&nats);
         let installed = Self { node, forward, s3, _images: images };
         let started = Instant::now();
-        installed.kubectl(&["apply", "--server-side", "-k", &manifests("crds")]);
+        installed.kubectl(&["apply", "--server-side", "-k", &folder("crds")]);
         installed.kubectl(&["wait", "--for=condition=established", "crd", "--all", "--timeout=90s"]);
-        installed.kubectl(&["apply", "-k", &manifests("overlays/dev")]);
+        installed.kubectl(&["create", "namespace", "stowage"]);
+        let users = ["services", "job", "observer"].map(|user| format!("--from-literal={user}={user}-password"));
+        let users: Vec<&str> = users.iter().map(String::as_str).collect();
+        installed.kubectl(&[&["-n", "stowage", "create", "secret", "generic", "nats-users"], &users[..]].concat());
+        installed.kubectl(&["apply", "-k", &folder(manifests)]);
         for service in ["scheduler", "dispatcher", "uploader", "metrics-gateway"] {
             installed.rolled_out(service);
         }
@@ -207,6 +211,6 @@ fn programs() -> PathBuf {
     test.parent().and_then(Path::parent).unwrap().to_owned()
 }
 
-fn manifests(name: &str) -> String {
+fn folder(name: &str) -> String {
     format!("{}/../k8s/{name}", env!("CARGO_MANIFEST_DIR"))
 }

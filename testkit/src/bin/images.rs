@@ -10,7 +10,13 @@ use std::{
 };
 
 use clap::Parser;
-use testkit::image::{CERTIFICATES, Image, NONROOT};
+use testkit::{
+    find_tool,
+    image::{CERTIFICATES, Image, NONROOT},
+};
+
+/// NATS, as `k8s/base/nats` names it.
+const NATS: &str = "docker.io/library/nats:2.15.2";
 
 /// Makes one archive for each image, which `docker load` and `ctr images import` take. No registry and no daemon is needed.
 #[derive(Debug, Parser)]
@@ -31,6 +37,9 @@ struct Args {
     /// Tag of the images, and the version in their labels.
     #[arg(long, default_value = env!("CARGO_PKG_VERSION"))]
     version: String,
+    /// Make an image of the nats-server of `make tools` too, under the name that the manifests have: for a node without a registry.
+    #[arg(long)]
+    nats: bool,
     /// Commit that the programs are built from.
     #[arg(long, default_value = "unknown")]
     revision: String,
@@ -57,6 +66,10 @@ impl Args {
                 continue;
             }
             self.assemble(name, &program)?;
+        }
+        if self.nats {
+            let image = Image::new(NATS).program(&find_tool("nats-server")?, "/nats-server")?.user(NONROOT);
+            image.save(&self.out.join("nats.tar"))?;
         }
         Ok(())
     }
