@@ -81,6 +81,8 @@ pub enum RunError {
 pub async fn run(args: RunArgs) -> Result<(), RunError> {
     let RunArgs { runtime, kubeconfig, trigger, trigger_image, timer_jitter_seconds_max, .. } = args;
     let RunArgs { identity, lease_namespace, leader_elect, image_pull_secrets, .. } = args;
+    // A variable that is set to nothing names nothing.
+    let image_pull_secrets: Vec<String> = image_pull_secrets.into_iter().filter(|name| !name.is_empty()).collect();
     let drain = shutdown::on_signals().map_err(RunError::Signals)?;
     let client = cluster::client(kubeconfig.as_deref()).await.map_err(RunError::Cluster)?;
     let mut metrics = Registry::default();
@@ -107,8 +109,8 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     let jitter_max = SignedDuration::from_secs(timer_jitter_seconds_max.into());
     let alarms = (trigger == Trigger::Timer).then(|| alarms::Alarms::new(jitter_max));
     let world = World::new(!image_pull_secrets.is_empty());
-    let engine =
-        engine::Engine::new(client.clone(), world, settings, alarms, wanted, ending, facts.clone(), acts.clone());
+    let ways = engine::Ways { wanted, ending, facts: facts.clone(), acts: acts.clone() };
+    let engine = engine::Engine::new(client.clone(), world, settings, alarms, ways);
     tasks.spawn("engine", engine.run(seen, readiness.wait_for("the cluster"), drain.clone()));
     tasks.spawn("sessions", sessions::run(client.clone(), facts, acts.clone(), drain.clone()));
     let wipes = wipes::run(client.clone(), connection.clone(), seen_off, acts.clone(), drain.clone());

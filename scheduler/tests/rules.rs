@@ -426,7 +426,7 @@ fn who_uses_a_repository_elsewhere_gets_rights_there_and_only_while_he_may() {
     let invoker = configuration(json!({ "spec": { "repository": { "namespace": "store" } } }));
     let (invoker, _) = settled(invoker, &mut world);
     let at = ObjectName::new("store", "demo-backupconfiguration-backup-0");
-    assert_eq!(invoker.access, [at.clone()]);
+    assert_eq!(invoker.access, std::slice::from_ref(&at));
     let role = world.child("Role", &at).unwrap();
     assert_eq!(role["rules"][1]["resourceNames"], json!(["secret"]));
     let binding = world.child("RoleBinding", &at).unwrap();

@@ -68,10 +68,19 @@ pub(super) struct Engine {
     targets_dirty: bool,
     repositories_dirty: bool,
     repositories_busy: bool,
-    wanted: watch::Sender<HashSet<TargetRef>>,
-    ending: watch::Sender<Vec<RepositoryView>>,
-    facts: mpsc::Sender<Event>,
-    acts: watch::Receiver<bool>,
+    ways: Ways,
+}
+
+/// What the engine hears and where it speaks.
+pub(super) struct Ways {
+    /// Targets to look for.
+    pub(super) wanted: watch::Sender<HashSet<TargetRef>>,
+    /// Repositories to see off.
+    pub(super) ending: watch::Sender<Vec<RepositoryView>>,
+    /// Events for NATS.
+    pub(super) facts: mpsc::Sender<Event>,
+    /// Whether this replica acts.
+    pub(super) acts: watch::Receiver<bool>,
 }
 
 impl Engine {
@@ -80,26 +89,20 @@ impl Engine {
         world: World,
         settings: TriggerSettings,
         alarms: Option<Alarms>,
-        wanted: watch::Sender<HashSet<TargetRef>>,
-        ending: watch::Sender<Vec<RepositoryView>>,
-        facts: mpsc::Sender<Event>,
-        acts: watch::Receiver<bool>,
+        ways: Ways,
     ) -> Self {
         Self {
             client,
             settings,
-            alarms,
             world,
             dirty: BTreeSet::new(),
             busy: HashSet::new(),
             failed: HashMap::new(),
+            alarms,
             targets_dirty: false,
             repositories_dirty: false,
             repositories_busy: false,
-            wanted,
-            ending,
-            facts,
-            acts,
+            ways,
         }
     }
 
@@ -120,7 +123,7 @@ impl Engine {
                 count = seen.recv_many(&mut changes, CHANGES_AT_ONCE) => if count == 0 { drain.signaled().await },
                 Some(ended) = working.next(), if !working.is_empty() => self.ended(ended),
                 _ = ticks.tick() => self.tick(&mut working),
-                changed = self.acts.changed() => match changed {
+                changed = self.ways.acts.changed() => match changed {
                     Ok(()) => self.dirty = self.world.everybody(),
                     Err(_) => drain.signaled().await,
                 },
@@ -140,7 +143,7 @@ impl Engine {
     }
 
     fn may_act(&self) -> bool {
-        *self.acts.borrow() && self.world.is_complete()
+        *self.ways.acts.borrow() && self.world.is_complete()
     }
 
     fn take_in(&mut self, change: Change) {
@@ -167,7 +170,7 @@ impl Engine {
     /// Says which targets are to be looked for.
     fn aim(&mut self) {
         let targets = self.world.targets_to_look_for();
-        self.wanted.send_if_modified(|wanted| {
+        self.ways.wanted.send_if_modified(|wanted| {
             let changed = *wanted != targets;
             *wanted = targets;
             changed
@@ -177,7 +180,7 @@ impl Engine {
     /// Tells NATS what has changed for others.
     fn tell(&self, change: &Change) {
         let Some(event) = news(change, &self.world, Timestamp::now()) else { return };
-        if let Err(error) = self.facts.try_send(event) {
+        if let Err(error) = self.ways.facts.try_send(event) {
             let event = error.into_inner();
             warn!(subject = %event.subject, "A change is not told: too many events wait for NATS");
         }
@@ -263,7 +266,7 @@ impl Engine {
             return;
         }
         self.repositories_dirty = false;
-        self.ending.send_replace(repositories::ending(&self.world));
+        self.ways.ending.send_replace(repositories::ending(&self.world));
         let work = repositories::work(&self.world);
         if !work.is_empty() {
             self.repositories_busy = true;
