@@ -3,7 +3,7 @@
 //!
 //! 1. The API server is the judge of a CronJob's schedule in the end. This one comes first because its error belongs to the
 //!    user's spec and not to an object that he did not make.
-//! 2. When a schedule fires is [`slots`]' business; by which clock, [`zone`]'s.
+//! 2. When a schedule fires is `slots`' business; by which clock, [`zone`]'s.
 
 mod slots;
 mod zone;
