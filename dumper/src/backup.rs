@@ -106,6 +106,7 @@ pub fn run() -> ExitCode {
 
 async fn backup(args: BackupArgs) -> ExitCode {
     let started = Instant::now();
+    be_nice(|name| std::env::var(name).ok());
     let mut target = TargetRef::default();
     let stored = stored(&args, &mut target).await;
     if let Err(reason) = &stored {
@@ -124,6 +125,20 @@ async fn backup(args: BackupArgs) -> ExitCode {
             error!(%reason, folder = %folder.display(), "The result cannot be written");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Lowers this process's priority as `runtimeSettings` asks for it, by the variable that Stash's programs read.
+fn be_nice(variable: impl Fn(&str) -> Option<String>) {
+    if let Some(adjustment) = variable("NICE_ADJUSTMENT") {
+        let set = adjustment.trim().parse().map_err(|_| "it is no number".to_owned());
+        let set = set.and_then(|adjustment| rustix::process::nice(adjustment).map_err(|error| error.to_string()));
+        if let Err(reason) = set {
+            warn!(adjustment, reason, "NICE_ADJUSTMENT has no effect");
+        }
+    }
+    if variable("IONICE_CLASS").is_some() {
+        info!("IONICE_CLASS has no effect: nothing is read from or written to a disk");
     }
 }
 
@@ -234,5 +249,18 @@ impl Showing {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nonsense_for_a_priority_stops_nothing() {
+        be_nice(|name| (name == "NICE_ADJUSTMENT").then(|| "much".to_owned()));
+        let before = rustix::process::nice(0).expect("the priority");
+        be_nice(|name| (name == "NICE_ADJUSTMENT").then(|| "1".to_owned()));
+        assert_eq!(rustix::process::nice(0).expect("the priority"), (before + 1).min(19));
     }
 }
