@@ -20,6 +20,7 @@
 //! 5. A session that failed is reported and cleaned up after, too; its phase is Failed from the moment it is known.
 
 mod target;
+mod verdicts;
 
 use std::time::Duration;
 
@@ -28,17 +29,17 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use proto::{
     conditions::{
         self, BACKEND_REPOSITORY_INITIALIZED, BACKUP_HISTORY_CLEANED, GLOBAL_POST_BACKUP_HOOK, GLOBAL_PRE_BACKUP_HOOK,
-        METRICS_PUSHED, REPOSITORY_INTEGRITY_VERIFIED, REPOSITORY_METRICS_PUSHED, RETENTION_POLICY_APPLIED, Status,
-        Verdict, upsert,
+        METRICS_PUSHED, RETENTION_POLICY_APPLIED, Status, Verdict, upsert,
     },
     crd::{BackupSessionStatus, Condition, SessionPhase, TargetPhase, TargetRef, TargetStatus},
     figures,
-    order::{self, Maintained},
+    order::Maintained,
     output::Output,
     phase,
 };
 
 pub use target::{POST_ACTIONS, PRE_ACTIONS};
+use verdicts::{maintained, postponed, verdict};
 
 use crate::observe::HookResults;
 
@@ -287,42 +288,6 @@ fn is_stored(event: &TargetEvent) -> bool {
         TargetEvent::Reported(output, _) => output.target_status.stats.iter().any(|host| !host.snapshots.is_empty()),
         TargetEvent::Ensured(_) | TargetEvent::Begun | TargetEvent::Broken(..) => false,
     }
-}
-
-fn verdict(step: &conditions::Step, result: &Result<(), String>) -> Verdict {
-    match result {
-        Ok(()) => step.succeeded(),
-        Err(why) => step.failed(why),
-    }
-}
-
-/// What the conditions say after maintenance. As in Stash a step that failed is the last one.
-fn maintained(result: &Maintained, pushed: Option<Result<(), String>>) -> Vec<Verdict> {
-    let of = |step: &order::Step| match step {
-        order::Step::Succeeded => Ok(()),
-        order::Step::Failed { reason } => Err(reason.clone()),
-    };
-    let mut verdicts = Vec::new();
-    match (&result.outcome, &result.retention, &result.integrity) {
-        (order::Outcome::Postponed { reason }, ..) => return postponed(reason),
-        (order::Outcome::Failed { reason }, None, None) => return vec![RETENTION_POLICY_APPLIED.failed(reason)],
-        (outcome, retention, integrity) => {
-            let retention = retention.as_ref().map_or(Ok(()), of);
-            verdicts.push(verdict(&RETENTION_POLICY_APPLIED, &retention));
-            let integrity = match (integrity, outcome) {
-                (Some(step), _) => Some(of(step)),
-                (None, order::Outcome::Failed { reason }) if retention.is_ok() => Some(Err(reason.clone())),
-                (None, _) => None,
-            };
-            verdicts.extend(integrity.map(|integrity| verdict(&REPOSITORY_INTEGRITY_VERIFIED, &integrity)));
-        }
-    }
-    verdicts.extend(pushed.map(|pushed| verdict(&REPOSITORY_METRICS_PUSHED, &pushed)));
-    verdicts
-}
-
-fn postponed(why: &str) -> Vec<Verdict> {
-    vec![RETENTION_POLICY_APPLIED.postponed(why), REPOSITORY_INTEGRITY_VERIFIED.postponed(why)]
 }
 
 /// Whether everything went well so far: what is pushed as the session's success.

@@ -6,11 +6,13 @@
 //! 4. A session that another dispatcher began is left to it: this one acts only when nothing has moved for some seconds.
 //! 5. What failed is tried again after a pause that doubles.
 
+mod track;
+
 use std::{
     collections::{BTreeSet, HashMap},
     future::Future,
     pin::Pin,
-    sync::{Arc, atomic::AtomicI64, atomic::AtomicU64},
+    sync::{atomic::AtomicI64, atomic::AtomicU64},
     time::{Duration, Instant},
 };
 
@@ -20,13 +22,14 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
-use proto::{crd::SessionPhase, order::Maintained};
+use proto::crd::SessionPhase;
 use runtime::{ready::Waiting, shutdown::Drain, tasks::TaskResult};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::mpsc,
     time::{MissedTickBehavior, interval},
 };
 use tracing::info;
+use track::{Track, done, from_now, pause, tracked};
 
 use super::{
     consumers::Ask,
@@ -35,7 +38,7 @@ use super::{
 };
 use crate::{
     history::Entry,
-    invoker::{Invoker, ObjectName},
+    invoker::ObjectName,
     session::{self, Stage, Work},
     world::{Change, SessionView, World},
 };
@@ -46,10 +49,6 @@ const ROUNDS_AT_ONCE: usize = 16;
 const CHANGES_AT_ONCE: usize = 256;
 /// Time between looks at what is due.
 const TICK: Duration = Duration::from_millis(250);
-/// First pause after a failure.
-const PAUSE_FIRST: Duration = Duration::from_secs(1);
-/// Longest pause.
-const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// Time in which the dispatcher that began a session is left alone with it.
 const GRACE: Duration = Duration::from_secs(10);
 /// Age of a session that has ended up to which what is left to do for it is done: older ones were somebody else's.
@@ -62,25 +61,6 @@ const SECONDS: [f64; 10] = [2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 10
 
 type Work_ = Pin<Box<dyn Future<Output = Done> + Send>>;
 type Outcomes = Family<Vec<(String, String)>, Counter<u64, AtomicU64>>;
-
-/// What is known about a session beside what is seen of it.
-#[derive(Default)]
-struct Track {
-    uid: String,
-    /// Whether this dispatcher began it, or took it over.
-    is_own: bool,
-    may_decide: bool,
-    is_busy: bool,
-    /// When to look at it next.
-    due: Option<Instant>,
-    failures: u32,
-    invoker: Option<Arc<Invoker>>,
-    ordered_at: Option<Timestamp>,
-    result: Option<Maintained>,
-    waiting_for_job: Vec<oneshot::Sender<()>>,
-    waiting_for_result: Vec<oneshot::Sender<()>>,
-    last_phase: Option<SessionPhase>,
-}
 
 pub(super) struct Engine {
     context: Context,
@@ -341,15 +321,6 @@ impl Engine {
     }
 }
 
-fn tracked<'a>(tracks: &'a mut HashMap<ObjectName, Track>, session: &SessionView) -> &'a mut Track {
-    let uid = &session.entry.uid;
-    let track = tracks.entry(session.at()).or_default();
-    if track.uid != *uid {
-        *track = Track { uid: uid.clone(), last_phase: session.entry.phase, ..Track::default() };
-    }
-    track
-}
-
 /// Whether something may be left to do for a session.
 fn needs_care(session: &SessionView, world: &World, now: Timestamp) -> bool {
     if session.is_deleting {
@@ -362,17 +333,4 @@ fn needs_care(session: &SessionView, world: &World, now: Timestamp) -> bool {
     let has_work = !session::work(&session.status, false).is_empty();
     has_work
         || world.executors(session).iter().enumerate().any(|(index, one)| super::round::is_idle(session, index, one))
-}
-
-/// Who asked may not wait any more.
-fn done(answer: oneshot::Sender<()>) {
-    let _ = answer.send(());
-}
-
-fn pause(failures: u32) -> Duration {
-    PAUSE_FIRST.saturating_mul(1 << failures.min(10)).min(PAUSE_MAX)
-}
-
-fn from_now(time: Timestamp) -> Duration {
-    Duration::try_from(time.duration_since(Timestamp::now())).unwrap_or_default()
 }

@@ -13,6 +13,7 @@ use runtime::chain;
 use tracing::info;
 
 use super::{
+    follow::timed_out,
     objects::{self, Failure},
     round::{Round, Step, Trouble},
 };
@@ -66,13 +67,17 @@ async fn in_the_way(round: &Round<'_>) -> Result<Option<String>, Trouble> {
 /// Makes the Job of a target. What cannot be made fails the target; what cannot be made now is tried again until the session
 /// is given up.
 pub(super) async fn start(round: &mut Round<'_>, index: usize) -> Result<Step, Trouble> {
+    // Left by somebody, or by an outage: what would run now is not the backup of that time, and its token has expired.
+    if round.deadline() <= Timestamp::now() {
+        let why = timed_out(round);
+        return Ok(Step::event(Event::Target(index, TargetEvent::Ensured(Err(why)))));
+    }
     let result = match made(round, index).await {
         Ok(job) => {
             note(round, index, &job);
             Ok(())
         }
         Err(Failure::Ever(why)) => Err(why),
-        Err(Failure::Now(error)) if round.deadline() <= Timestamp::now() => Err(chain(error.as_ref())),
         Err(Failure::Now(error)) => return Err(error),
     };
     Ok(Step::event(Event::Target(index, TargetEvent::Ensured(result))))

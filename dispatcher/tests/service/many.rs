@@ -6,6 +6,9 @@ use testkit::wait_for;
 use crate::bed::{Bed, PATIENCE, good_result, well};
 
 const SESSIONS: usize = 200;
+/// Requests to the API server for one session, watches aside, whoever makes them: measured 29, and some slack for sessions that
+/// both dispatchers look at.
+const REQUESTS_MAX: usize = 45;
 
 fn count(bed: &Bed, kind: &str) -> usize {
     bed.kubectl(&["get", kind, "-n", "demo", "-o", "name"]).lines().count()
@@ -15,8 +18,9 @@ fn count(bed: &Bed, kind: &str) -> usize {
 async fn two_dispatchers_share_many_sessions_and_begin_none_twice() {
     let bed = Bed::new().await;
     let _uploader = bed.maintain(well);
-    let _one = bed.dispatcher("one");
-    let _other = bed.dispatcher("other");
+    let proxy = bed.proxy();
+    let _one = bed.dispatcher_with("one", proxy.kubeconfig_path(), &[]);
+    let _other = bed.dispatcher_with("other", proxy.kubeconfig_path(), &[]);
     for index in 0..SESSIONS {
         bed.configuration(&format!("b{index}"), json!({})).await;
     }
@@ -38,6 +42,26 @@ async fn two_dispatchers_share_many_sessions_and_begin_none_twice() {
     wait_for(PATIENCE, || async { phases().matches("Succeeded").count() == SESSIONS }).await;
     println!("{SESSIONS} sessions had ended after {:?}", started.elapsed());
     assert_eq!(count(&bed, "jobs"), SESSIONS);
+    let requests = proxy.requests().into_iter().filter(|one| one.parameter("watch").is_none()).count();
+    println!("{} requests a session", requests / SESSIONS);
+    assert!(requests <= SESSIONS * REQUESTS_MAX, "{requests} requests");
+}
+
+#[tokio::test]
+async fn a_session_that_is_under_way_while_nats_is_away_ends_when_it_is_back() {
+    let mut bed = Bed::new().await;
+    let _uploader = bed.maintain(well);
+    let _dispatcher = bed.dispatcher("one");
+    bed.configuration("backup", json!({})).await;
+    bed.begin("backup-1", "backup").await;
+    let pod = bed.pod("backup-1", 0).await;
+    bed.nats.stop();
+    bed.reports(&pod, 0, &good_result()).await;
+    let reported = || async { bed.condition("backup-1", "BackendRepositoryInitialized").await.is_some() };
+    wait_for(PATIENCE, reported).await;
+    assert_eq!(bed.phase("backup-1").await, "Running", "maintenance waits");
+    bed.nats.start_again().await;
+    assert_eq!(bed.ends("backup-1").await["phase"], "Succeeded");
 }
 
 #[tokio::test]
