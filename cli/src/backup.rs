@@ -154,7 +154,7 @@ async fn dump_into(
         }
     };
     let ended = async {
-        let backup = reclaim(sink).await;
+        let backup = sink.into_backup().await;
         match dumped {
             Some(Ok(ledger)) => Ok((ledger, backup)),
             Some(Err(error)) => Err(given_up(backup, error, cluster).await),
@@ -203,17 +203,6 @@ async fn given_up(backup: Backup, error: DumpError, cluster: &Cluster) -> Failur
         note(&format!("The lock on the repository could not be removed ({lock}); the next backup removes it."));
     }
     Failure::Dump { server: cluster.server.clone(), source: Box::new(error) }
-}
-
-/// The backup out of its sink: pages that were still being rendered are waited for.
-async fn reclaim(mut sink: Arc<RepositorySink>) -> Backup {
-    loop {
-        match Arc::try_unwrap(sink) {
-            Ok(sink) => return sink.into_backup(),
-            Err(shared) => sink = shared,
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
 }
 
 /// Runs a dump while showing how far it is.

@@ -24,7 +24,7 @@ async fn get(client: &Client, path: &str) -> Value {
 fn shell(name: &str, script: &str) -> Value {
     json!({
         "name": name, "image": BUSYBOX, "imagePullPolicy": "Never", "command": ["/bin/sh", "-ec", script],
-        "volumeMounts": [{ "name": "work", "mountPath": "/work" }],
+        "volumeMounts": [{ "name": "work", "mountPath": "/shared" }],
     })
 }
 
@@ -58,7 +58,7 @@ async fn pods_run_resolve_names_reach_what_the_test_publishes_and_wait_for_their
     let client = node.client().await;
     let jobs = "/apis/batch/v1/namespaces/default/jobs";
 
-    let written = job("two", &[shell("first", "echo made > /work/file")], &[shell("last", "cat /work/file")]);
+    let written = job("two", &[shell("first", "echo made > /shared/file")], &[shell("last", "cat /shared/file")]);
     post(&client, jobs, &written).await;
     assert_eq!(output_of(&node, &client, "two", "last").await, "made\n");
 

@@ -46,7 +46,7 @@ pub(super) async fn store(api: &Api, args: &BackupArgs, options: &DumpOptions) -
     let (progress, showing) = (Arc::new(Progress::default()), Showing::default());
     showing.set(&progress);
     let dumped = showing.while_running(service::dump(api, options, &sink, &progress)).await;
-    let backup = reclaim(sink).await;
+    let backup = sink.into_backup().await;
     let ledger = match dumped {
         Ok(ledger) => ledger,
         Err(error) => return Err(given_up(backup, error).await),
@@ -91,15 +91,4 @@ async fn given_up(backup: Backup, error: service::DumpError) -> BackupError {
         warn!(reason = %lock, "The lock on the repository could not be removed; the next backup removes it");
     }
     BackupError::Dump(Box::new(error))
-}
-
-/// The backup out of its sink: pages that were still being rendered are waited for.
-async fn reclaim(mut sink: Arc<RepositorySink>) -> Backup {
-    loop {
-        match Arc::try_unwrap(sink) {
-            Ok(sink) => return sink.into_backup(),
-            Err(shared) => sink = shared,
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
 }

@@ -1,8 +1,13 @@
 //! The sink in the same process: files go straight into a backup of a restic repository.
 
+use std::{sync::Arc, time::Duration};
+
 use repository::{Backup, Error, NewFile, Worker};
 
 use super::{File, Sink, SinkError, Writer};
+
+/// Pause before it is looked again whether the last page is rendered: that takes some milliseconds.
+const RENDERED_AFTER: Duration = Duration::from_millis(1);
 
 /// A backup that takes a dump's files.
 pub struct RepositorySink {
@@ -20,9 +25,16 @@ impl RepositorySink {
         &self.backup
     }
 
-    /// The backup, to be finished or given up.
-    pub fn into_backup(self) -> Backup {
-        self.backup
+    /// The backup, to be finished or given up. Pages that are still being rendered are waited for.
+    pub async fn into_backup(self: Arc<Self>) -> Backup {
+        let mut sink = self;
+        loop {
+            match Arc::try_unwrap(sink) {
+                Ok(sink) => return sink.backup,
+                Err(shared) => sink = shared,
+            }
+            tokio::time::sleep(RENDERED_AFTER).await;
+        }
     }
 }
 
