@@ -108,7 +108,7 @@ async fn backup(args: BackupArgs) -> ExitCode {
     let started = Instant::now();
     be_nice(|name| std::env::var(name).ok());
     let mut target = TargetRef::default();
-    let stored = stored(&args, &mut target).await;
+    let stored = Box::pin(stored(&args, &mut target)).await;
     if let Err(reason) = &stored {
         error!(reason = %runtime::chain(reason), "The backup has failed");
     }
@@ -163,7 +163,7 @@ async fn stored(args: &BackupArgs, target: &mut TargetRef) -> Result<Stored, Bac
     let connection = connection.map_err(BackupError::Nats)?;
     let showing = Showing::default();
     let work = upload::upload(&api, &options, connection.client(), &access, |progress| showing.set(progress));
-    let uploaded = showing.while_running(work).await?;
+    let uploaded = Box::pin(showing.while_running(work)).await?;
     if let Some(ledger) = &uploaded.ledger {
         say(ledger);
     }

@@ -85,7 +85,10 @@ pub async fn upload(
         progress(&now);
         let attempt = state.attempt();
         let error = match one(api, options, client, access, attempt, &now).await {
-            Ok(Ended::Saved(saved, ledger)) => return Ok(Uploaded { saved, ledger, attempts: attempt }),
+            Ok(Ended::Saved(ended)) => {
+                let (saved, ledger) = *ended;
+                return Ok(Uploaded { saved, ledger, attempts: attempt });
+            }
             Ok(Ended::Behind(other)) => {
                 info!(attempt, other, "Another process has opened an upload of this target before: this one follows");
                 state.behind(other);
@@ -101,7 +104,7 @@ pub async fn upload(
 
 /// How one upload ended, if not with an error.
 enum Ended {
-    Saved(Saved, Option<Ledger>),
+    Saved(Box<(Saved, Option<Ledger>)>),
     Behind(u32),
 }
 
@@ -116,7 +119,7 @@ async fn one(
     let opened = Link::open(client, access, attempt).await.map_err(refused_or_link)?;
     let link = match opened {
         Opening::Opened(link) => link,
-        Opening::Saved(saved) => return Ok(Ended::Saved(saved, None)),
+        Opening::Saved(saved) => return Ok(Ended::Saved(Box::new((saved, None)))),
         Opening::Behind(other) => return Ok(Ended::Behind(other)),
     };
     let payload = client.server_info().max_payload;
@@ -137,7 +140,7 @@ async fn one(
     };
     let (linked, dumped) = futures::join!(link.run(chunks, end), dumped);
     match (linked, dumped) {
-        (Ok(saved), Ok(ledger)) => Ok(Ended::Saved(saved, Some(ledger))),
+        (Ok(saved), Ok(ledger)) => Ok(Ended::Saved(Box::new((saved, Some(ledger))))),
         // A dump that fails because of the upload says less than the upload.
         (Err(error), Ok(_) | Err(DumpError::Sink(_))) => Err(refused_or_link(error)),
         (_, Err(error)) => Err(UploadError::Dump(Box::new(error))),

@@ -56,7 +56,7 @@ pub enum LinkError {
 #[derive(Debug)]
 pub enum Opening {
     /// Messages may be sent.
-    Opened(Link),
+    Opened(Box<Link>),
     /// The snapshot is there already.
     Saved(Saved),
     /// There was an attempt with this or a higher number.
@@ -103,7 +103,7 @@ impl Link {
         let payload = [header, sealed].concat();
         publish(client, SUBJECT_OPEN, &format!("{inbox}.0"), payload).await?;
         match first_answer(&mut answers, &sender).await? {
-            OpenReply::Opened { upload, window } => Ok(Opening::Opened(Self {
+            OpenReply::Opened { upload, window } => Ok(Opening::Opened(Box::new(Self {
                 client: client.clone(),
                 sender,
                 subject: subject(&upload),
@@ -114,7 +114,7 @@ impl Link {
                 pending: BTreeMap::new(),
                 heard_at: Instant::now(),
                 false_answers: 0,
-            })),
+            }))),
             OpenReply::Saved { saved } => Ok(Opening::Saved(saved)),
             OpenReply::Behind { attempt } => Ok(Opening::Behind(attempt)),
             OpenReply::Refused { refusal } => Err(LinkError::Refused(refusal)),
