@@ -3,8 +3,8 @@
 //! | task | does |
 //! |---|---|
 //! | `keys` | keeps the key pair, reads the dispatcher's public keys |
-//! | `opening` | answers `Open`; each upload that it opens is a task of its own ([`upload`]) |
-//! | `maintenance` | takes orders ([`maintenance`]) |
+//! | `opening` | answers `Open`; each upload that it opens is a task of its own (`upload`) |
+//! | `maintenance` | takes orders |
 //! | `voice` | publishes events; the only one to wait for NATS with them |
 //! | `admin` | /live, /ready, /metrics |
 
