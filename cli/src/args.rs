@@ -7,8 +7,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use repository::{Lock, Repository};
 
 use crate::{
-    check::CheckArgs, diff::DiffArgs, exit::Failure, find::FindArgs, forget::ForgetArgs, keys::KeyArgs,
-    prune::PruneArgs, repair::RepairArgs, stats::StatsArgs, unlock::UnlockArgs,
+    check::CheckArgs, copy::CopyArgs, create::CreateArgs, delete::DeleteArgs, diff::DiffArgs, download::DownloadArgs,
+    exit::Failure, find::FindArgs, forget::ForgetArgs, keys::KeyArgs, pause::PauseArgs, prune::PruneArgs,
+    repair::RepairArgs, stats::StatsArgs, trigger::TriggerArgs, unlock::UnlockArgs,
 };
 
 /// Back up Kubernetes resource YAML into restic repositories, and look into them.
@@ -24,6 +25,10 @@ use crate::{
 
   # A Deployment with its ReplicaSets and Pods
   kubectl stash backup -n shop --target deployment/web --include-dependants --repo /backups/web
+
+  # In a cluster with Stowage: start a backup and follow it, then look at what it stored
+  kubectl stash trigger -n demo cluster-backup --wait
+  kubectl stash download -n demo prod-repo --destination ./restored
 
   # What is in there, and out again
   kubectl stash snapshots --repo /backups/prod
@@ -73,13 +78,27 @@ pub(crate) enum Verb {
     /// List, add and remove the repository's keys, change its password
     Key(KeyArgs),
     /// Remove locks that somebody left behind
-    Unlock(UnlockArgs),
+    Unlock(Box<UnlockArgs>),
     /// Look for damage in a repository
     Check(CheckArgs),
     /// Show how large snapshots are
     Stats(StatsArgs),
     /// Repair a damaged repository
     Repair(RepairArgs),
+    /// Create Repositories and BackupConfigurations
+    Create(CreateArgs),
+    /// Copy a Secret, Repository or BackupConfiguration into another namespace, with what it needs
+    Cp(CopyArgs),
+    /// Restore snapshots of a Repository of the cluster into a folder
+    Download(DownloadArgs),
+    /// Start a backup now
+    Trigger(TriggerArgs),
+    /// Stop the schedule of a BackupConfiguration or BackupBatch
+    Pause(PauseArgs),
+    /// Let the schedule of a BackupConfiguration or BackupBatch go on
+    Resume(PauseArgs),
+    /// Delete a snapshot from a Repository of the cluster
+    Delete(DeleteArgs),
 }
 
 /// Which repository, by restic's flags and variables.
@@ -141,7 +160,7 @@ impl LockArgs {
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let duration: jiff::SignedDuration =
         text.parse().map_err(|_| "a duration is written 90s, 5m or 1h30m".to_owned())?;
     Duration::try_from(duration).map_err(|_| "a duration is not negative".to_owned())

@@ -23,7 +23,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 
-use crate::{args::ClusterArgs, exit::Failure};
+use crate::{args::ClusterArgs, exit::Failure, objects::Objects};
 
 /// Bytes of the answer that names the versions of the core API; it has a few hundred.
 const API_VERSIONS_BYTES_MAX: usize = 1 << 20;
@@ -73,6 +73,21 @@ impl ClusterArgs {
                 let plugin = plugin.map(|plugin| format!(" (credentials from {plugin})")).unwrap_or_default();
                 Err(Failure::Client { server: server + &plugin, source: Box::new(source) })
             }
+        }
+    }
+
+    /// Prepares to read and write objects. Nothing is sent to the cluster yet.
+    ///
+    /// # Errors
+    /// As [`ClusterArgs::connect`].
+    pub(crate) async fn objects(&self) -> Result<Objects, Failure> {
+        let config = self.config().await?;
+        let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
+        let named = self.namespace.clone().filter(|name| !name.is_empty());
+        let namespace = named.unwrap_or_else(|| config.default_namespace.clone());
+        match kube::Client::try_from(config) {
+            Ok(client) => Ok(Objects { client, server, namespace }),
+            Err(source) => Err(Failure::Client { server, source: Box::new(source) }),
         }
     }
 

@@ -26,6 +26,15 @@ pub(crate) enum Failure {
         "no cluster: there is no kubeconfig (name one with --kubeconfig or KUBECONFIG), and this is no Pod with a service account"
     )]
     NoCluster,
+    #[error("{what} in {server}")]
+    Unreachable { what: String, server: String, source: Box<kube::Error> },
+    #[error("{what}: {why}")]
+    Refused { what: String, why: String },
+    /// A statement that says all: what is wrong, where, and what to do.
+    #[error("{0}")]
+    Wrong(String),
+    #[error("create the folder {path}")]
+    Folder { path: String, source: std::io::Error },
     #[error("prepare the connection to {server}")]
     Client { server: String, source: Box<kube::Error> },
     #[error("--target must be kind/name, for example deployment/web; got \"{0}\"")]

@@ -1,10 +1,14 @@
-//! `kubectl stash`: backs up Kubernetes resource YAML into a restic repository, and looks into such repositories.
+//! `kubectl stash`: backs up Kubernetes resource YAML into a restic repository, looks into such repositories, and works with the
+//! custom resources of a cluster.
 //!
-//! Everything happens in this process: no service of Stowage is needed. One module a verb; what they share:
+//! Everything happens in this process: no service of Stowage is needed, and no other program. One module a verb; what they share:
 //!
 //! - `args`: the command line, its help and its defaults;
 //! - `cluster`: the kubeconfig, resolved as kubectl does;
+//! - `objects`: reading and writing objects of the cluster, and what is said where that fails;
 //! - `access`: the repository, its password and its storage, by restic's flags and variables;
+//! - `place`: the same by a Repository object and its Secret;
+//! - `session`: what a BackupSession says, in words;
 //! - `exit`: what can go wrong, the one place that prints, and the exit codes;
 //! - `signals`: Ctrl-C and SIGTERM;
 //! - `allocator`: keeps the C library from holding memory that is no longer used;
@@ -19,18 +23,27 @@ mod backup;
 mod browse;
 mod check;
 mod cluster;
+mod copy;
+mod create;
+mod delete;
 mod diff;
+mod download;
 mod exit;
 mod find;
 mod forget;
 mod human;
 mod keys;
+mod objects;
+mod pause;
+mod place;
 mod progress;
 mod prune;
 mod repair;
 mod restore_files;
+mod session;
 mod signals;
 mod stats;
+mod trigger;
 mod unlock;
 
 use std::{process::ExitCode, time::Duration};
@@ -65,10 +78,17 @@ pub fn run() -> ExitCode {
             Verb::Find(args) => find::run(args).await,
             Verb::Forget(args) => forget::run(*args).await,
             Verb::Key(args) => keys::run(args).await,
-            Verb::Unlock(args) => unlock::run(args).await,
+            Verb::Unlock(args) => unlock::run(&cluster, *args).await,
             Verb::Check(args) => check::run(args).await,
             Verb::Stats(args) => stats::run(args).await,
             Verb::Repair(args) => repair::run(args).await,
+            Verb::Create(args) => create::run(&cluster, args).await,
+            Verb::Cp(args) => copy::run(&cluster, args).await,
+            Verb::Download(args) => download::run(&cluster, args).await,
+            Verb::Trigger(args) => trigger::run(&cluster, args).await,
+            Verb::Pause(args) => pause::run(&cluster, args, true).await,
+            Verb::Resume(args) => pause::run(&cluster, args, false).await,
+            Verb::Delete(args) => delete::run(&cluster, args).await,
         };
         // A lock that was dropped on the way out is removed in the background: without this, others would have to wait for it to go
         // stale. Whoever interrupts a second time does not wait.

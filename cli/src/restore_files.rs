@@ -1,6 +1,6 @@
 //! `kubectl stash restore-files`: a snapshot's files, or some of them, into a folder. Nothing is applied to a cluster.
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use repository::{DamagedPath, Repository, RestoreOptions, RestoreProgress, RestoreSummary, Snapshot};
 use serde_json::{Value, json};
@@ -26,7 +26,7 @@ pub(crate) async fn run(args: RestoreFilesArgs) -> Result<ExitCode, Failure> {
         .await
         .map_err(Failure::repository("lock the repository"))?;
     let restored = tokio::select! {
-        restored = restore(&repository, &snapshot, &args) => restored,
+        restored = restore(&repository, &snapshot, &args.paths, &args.to) => restored,
         () = signals.next() => Err(Failure::RestoreInterrupted),
     };
     if let Err(error) = lock.release().await {
@@ -60,7 +60,7 @@ fn result_json(restored: &RestoreSummary, snapshot: &Snapshot, args: &RestoreFil
 }
 
 /// Says what could not be restored. Returns the exit code.
-fn note_damage(restored: &RestoreSummary) -> ExitCode {
+pub(crate) fn note_damage(restored: &RestoreSummary) -> ExitCode {
     if restored.is_complete() {
         return ExitCode::SUCCESS;
     }
@@ -75,19 +75,32 @@ fn note_damage(restored: &RestoreSummary) -> ExitCode {
     ExitCode::from(PARTIAL)
 }
 
-/// Restores what is wanted; the summaries of all paths as one.
+/// Restores what is wanted of what a dump stored.
 async fn restore(
     repository: &Repository,
     snapshot: &Snapshot,
-    args: &RestoreFilesArgs,
+    paths: &[String],
+    to: &Path,
 ) -> Result<RestoreSummary, Failure> {
     let base = browse::absolute(snapshot, "");
-    let paths = args.paths.iter().map(|path| browse::absolute(snapshot, path)).collect();
-    let paths = if args.paths.is_empty() { vec![base.clone()] } else { outermost(paths) };
+    restore_below(repository, snapshot, paths, &base, to).await
+}
+
+/// Restores what is wanted, all of `base` if nothing is named, so that what is in `base` comes to lie in `to`; the summaries of all
+/// paths as one. Takes no lock.
+pub(crate) async fn restore_below(
+    repository: &Repository,
+    snapshot: &Snapshot,
+    paths: &[String],
+    base: &str,
+    to: &Path,
+) -> Result<RestoreSummary, Failure> {
+    let wanted = paths.iter().map(|path| browse::absolute(snapshot, path)).collect();
+    let wanted = if paths.is_empty() { vec![base.to_owned()] } else { outermost(wanted) };
     let mut all = RestoreSummary::default();
-    for path in paths {
-        let options = RestoreOptions { path, base: base.clone(), no_lock: true, ..RestoreOptions::default() };
-        let restored = repository.restore(snapshot, &|_| true, &options, &args.to, &RestoreProgress::default()).await;
+    for path in wanted {
+        let options = RestoreOptions { path, base: base.to_owned(), no_lock: true, ..RestoreOptions::default() };
+        let restored = repository.restore(snapshot, &|_| true, &options, to, &RestoreProgress::default()).await;
         let restored = restored.map_err(Failure::repository("restore"))?;
         all.files += restored.files;
         all.bytes += restored.bytes;

@@ -6,9 +6,10 @@ use clap::Args;
 use serde_json::json;
 
 use crate::{
-    args::{Output, RepositoryArgs},
+    args::{ClusterArgs, Output, RepositoryArgs},
     exit::{Failure, print},
     human,
+    place::{self, EndpointArgs},
     signals::unless_interrupted,
 };
 
@@ -16,9 +17,21 @@ use crate::{
 #[command(long_about = "Remove locks that somebody left behind.\n\n\
     Removes what is older than 30 minutes or whose process is gone from this host. That is rarely needed: every verb passes over such \
     locks by itself. With --remove-all every lock goes, which takes their protection from whoever works on the repository now; a backup \
-    of this program that is running then fails instead of saving a snapshot.")]
-#[command(after_help = "Example:\n  kubectl stash unlock --repo /backups/prod")]
+    of this program that is running then fails instead of saving a snapshot.\n\n\
+    With the name of a Repository its place, credentials and password are read from the cluster; without, they come from the flags and \
+    variables below.")]
+#[command(after_help = "Examples:
+  # A Repository of the cluster
+  kubectl stash unlock -n demo prod-repo
+
+  # A repository by its place
+  kubectl stash unlock --repo /backups/prod")]
 pub(crate) struct UnlockArgs {
+    /// Repository object of the cluster; without it the repository of --repo
+    #[arg(value_name = "REPOSITORY")]
+    name: Option<String>,
+    #[command(flatten)]
+    endpoint: EndpointArgs,
     #[command(flatten)]
     repository: RepositoryArgs,
     /// Remove all locks, also those of whoever is working
@@ -30,9 +43,12 @@ pub(crate) struct UnlockArgs {
 }
 
 /// Removes the locks and says how many.
-pub(crate) async fn run(args: UnlockArgs) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(cluster: &ClusterArgs, args: UnlockArgs) -> Result<ExitCode, Failure> {
     let work = async {
-        let repository = args.repository.open().await?;
+        let repository = match &args.name {
+            Some(name) => place::open(&cluster.objects().await?, name, &args.endpoint).await?,
+            None => args.repository.open().await?,
+        };
         repository.unlock(args.remove_all).await.map_err(Failure::repository("remove the locks"))
     };
     let removed = unless_interrupted(work).await?;

@@ -1,5 +1,9 @@
 //! Where the data of a Repository lies, in restic's notation, and what its Secret must hold.
 
+use std::{collections::BTreeMap, fmt};
+
+use k8s_openapi::api::core::v1::Secret;
+
 use crate::crd::{Backend, Provider};
 
 /// Key of the repository's password in the storage Secret.
@@ -22,6 +26,60 @@ pub enum BackendError {
         "storage of kind swift is not supported: use the S3 API of the same Swift, spec.backend.s3, with EC2 credentials of Keystone"
     )]
     Swift,
+    /// The Secret lacks what such a storage cannot be opened without. The text is Stash's.
+    #[error("storage Secret missing {0} key")]
+    Key(&'static str),
+}
+
+/// What opens the repository of a backend: where it is, and by which variables restic would open it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Opening {
+    /// The place, in restic's notation.
+    pub notation: String,
+    /// Entries of the Secret by their names, and the region; restic reads variables of these names.
+    pub values: BTreeMap<String, String>,
+    /// Requests at the same time, if the backend says so.
+    pub connections_max: Option<usize>,
+}
+
+impl Opening {
+    /// Whether the Secret brings credentials for the storage. Where it does not, an identity of the surroundings is meant.
+    pub fn has_credentials(&self) -> bool {
+        const OTHERS: [&str; 3] = [KEY_PASSWORD, "CA_CERT_DATA", REGION];
+        self.values.iter().any(|(key, value)| !value.is_empty() && !OTHERS.contains(&key.as_str()))
+    }
+}
+
+// The values open everything that there is: none of them is shown.
+impl fmt::Debug for Opening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys: Vec<&String> = self.values.keys().collect();
+        f.debug_struct("Opening").field("notation", &self.notation).field("keys", &keys).finish_non_exhaustive()
+    }
+}
+
+/// Variable of the storage's region; the Repository names it, not the Secret.
+const REGION: &str = "AWS_DEFAULT_REGION";
+
+/// What opens the repository of a backend, with the entries of its Secret.
+///
+/// # Errors
+/// [`BackendError`]: the place cannot be said, or the Secret lacks a key of [`keys_required`].
+pub fn opening(backend: &Backend, secret: &Secret) -> Result<Opening, BackendError> {
+    let notation = notation(backend)?;
+    let entries = secret.data.iter().flatten();
+    let mut values: BTreeMap<String, String> =
+        entries.map(|(key, value)| (key.clone(), String::from_utf8_lossy(&value.0).into_owned())).collect();
+    let required = keys_required(backend.provider().unwrap_or(Provider::S3));
+    if let Some(key) = required.iter().find(|key| values.get(**key).is_none_or(String::is_empty)) {
+        return Err(BackendError::Key(key));
+    }
+    let Variables { region, connections_max, .. } = Variables::of(backend);
+    if let Some(region) = region.filter(|region| !region.is_empty()) {
+        values.insert(REGION.to_owned(), region);
+    }
+    let connections_max = usize::try_from(connections_max).ok().filter(|connections| *connections > 0);
+    Ok(Opening { notation, values, connections_max })
 }
 
 /// The place in restic's notation, as Stash gives it to restic; for `local` the folder at which the volume is mounted.
@@ -157,6 +215,18 @@ mod tests {
         assert_eq!(of(json!({"s3": {}})), Err(BackendError::Empty("s3.bucket")));
         assert_eq!(of(json!({"rest": {}})), Err(BackendError::Empty("rest.url")));
         assert_eq!(of(json!({"swift": {"container": "c"}})), Err(BackendError::Swift));
+    }
+
+    #[test]
+    fn a_secret_opens_its_backend_and_shows_nothing_of_it() {
+        let secret = |entries: Value| serde_json::from_value(json!({ "data": entries })).expect("a Secret");
+        let backend = serde_json::from_value(json!({"s3": {"bucket": "b", "region": "eu"}})).expect("a backend");
+        let alone = opening(&backend, &secret(json!({"RESTIC_PASSWORD": "cGFzc3dvcmQ="}))).expect("enough");
+        assert_eq!(alone.values["AWS_DEFAULT_REGION"], "eu");
+        assert!(!alone.has_credentials() && !format!("{alone:?}").contains("password"));
+        let with_key = secret(json!({"RESTIC_PASSWORD": "cA==", "AWS_ACCESS_KEY_ID": "aWQ="}));
+        assert!(opening(&backend, &with_key).expect("enough").has_credentials());
+        assert_eq!(opening(&backend, &Secret::default()), Err(BackendError::Key(KEY_PASSWORD)));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Secret;
 use proto::{
-    backend::{self, ANNOTATION_FORMAT, KEY_PASSWORD, Variables},
+    backend::{self, ANNOTATION_FORMAT, KEY_PASSWORD, Opening},
     crd::{Backend, Provider, Repository},
     token::Claims,
     upload::{Code, Refusal},
@@ -68,28 +68,17 @@ pub fn access(
     surroundings: impl Fn(&str) -> Option<String>,
 ) -> Result<Access, Refusal> {
     let failed = |reason: String| invalid(name, &reason);
-    let notation = backend::notation(backend).map_err(|error| failed(error.to_string()))?;
     if backend.provider() == Some(Provider::Local) {
         return Err(failed("a volume (spec.backend.local) is written by the dump's own Pod, not over NATS".to_owned()));
     }
-    let entries = secret.data.iter().flatten();
-    let mut values: BTreeMap<&str, String> =
-        entries.map(|(key, value)| (key.as_str(), String::from_utf8_lossy(&value.0).into_owned())).collect();
-    for key in backend::keys_required(backend.provider().unwrap_or(Provider::S3)) {
-        if values.get(key).is_none_or(String::is_empty) {
-            return Err(failed(format!("storage Secret missing {key} key")));
-        }
-    }
-    let Variables { region, connections_max, .. } = Variables::of(backend);
-    if let Some(region) = region.filter(|region| !region.is_empty()) {
-        values.insert("AWS_DEFAULT_REGION", region);
-    }
+    let opening = backend::opening(backend, secret).map_err(|error| failed(error.to_string()))?;
+    let Opening { notation, mut values, connections_max } = opening;
     let has_keys = values.contains_key("AWS_ACCESS_KEY_ID");
     let ambient = |key: &str| AMBIENT.contains(&key) && !(has_keys && key.starts_with("AWS_"));
     let mut options = ConnectOptions::from_env(|key| {
         values.get(key).cloned().or_else(|| if ambient(key) { surroundings(key) } else { None })
     });
-    options.connections_max = usize::try_from(connections_max).ok().filter(|connections| *connections > 0);
+    options.connections_max = connections_max;
     let location = Location::parse(&notation).map_err(|error| failed(error.to_string()))?;
     let password = Password::new(values.remove(KEY_PASSWORD).unwrap_or_default());
     Ok(Access { location, options, password, version: version(name, annotations)? })

@@ -2,7 +2,10 @@
 
 mod backup;
 mod check;
+mod demo;
+mod download;
 mod failures;
 mod prune;
 mod retention;
 mod run;
+mod sessions;
