@@ -5,6 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help tools lint test soak fuzz rusoto demo demo-quick bench advisories images images-local
+.PHONY: help tools lint test soak fuzz rusoto demo bench advisories images images-local dist
 
 cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)
 export STOWAGE_TOOLS ?= $(cache)/stowage/tools
@@ -61,6 +62,9 @@ images: ## build the images with Docker (REGISTRY: make images registry=registry
 
 images-local: ## assemble the images from local programs, without Docker and registry, into target/images
 	@images/local.sh $(registry) $(version) $(revision)
+
+dist: ## pack the kubectl plugin for this platform, with licence and checksum, into target/dist
+	@dist/build.sh $(version)
 
 advisories: ## ask the RustSec database about the dependencies (needs the network)
 	@testkit/tools/build.sh cargo-deny

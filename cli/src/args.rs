@@ -7,9 +7,25 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use repository::{Lock, Repository};
 
 use crate::{
-    check::CheckArgs, copy::CopyArgs, create::CreateArgs, delete::DeleteArgs, diff::DiffArgs, download::DownloadArgs,
-    exit::Failure, find::FindArgs, forget::ForgetArgs, keys::KeyArgs, pause::PauseArgs, prune::PruneArgs,
-    repair::RepairArgs, stats::StatsArgs, trigger::TriggerArgs, unlock::UnlockArgs,
+    check::CheckArgs,
+    completion::{CompletionArgs, VersionArgs},
+    copy::CopyArgs,
+    create::CreateArgs,
+    delete::DeleteArgs,
+    diff::DiffArgs,
+    doctor::{DebugArgs, DoctorArgs, StatusArgs},
+    download::DownloadArgs,
+    exit::Failure,
+    find::FindArgs,
+    forget::ForgetArgs,
+    keys::KeyArgs,
+    pause::PauseArgs,
+    prune::PruneArgs,
+    rbac::RbacArgs,
+    repair::RepairArgs,
+    stats::StatsArgs,
+    trigger::TriggerArgs,
+    unlock::UnlockArgs,
 };
 
 /// Back up Kubernetes resource YAML into restic repositories, and look into them.
@@ -99,6 +115,18 @@ pub(crate) enum Verb {
     Resume(PauseArgs),
     /// Delete a snapshot from a Repository of the cluster
     Delete(DeleteArgs),
+    /// Show all there is to know about a backup of the cluster
+    Debug(DebugArgs),
+    /// Show which parts of Stowage are installed and ready
+    Status(StatusArgs),
+    /// Say what is wrong with the installation and with BackupConfigurations, and what to do
+    Doctor(DoctorArgs),
+    /// Print the least rights that a backup needs, as YAML
+    Rbac(RbacArgs),
+    /// Print a script that completes commands in a shell
+    Completion(CompletionArgs),
+    /// Print the versions of this program and of the cluster
+    Version(VersionArgs),
 }
 
 /// Which repository, by restic's flags and variables.

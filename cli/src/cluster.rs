@@ -91,6 +91,21 @@ impl ClusterArgs {
         }
     }
 
+    /// The namespace of `-n`, else of the context, else `default`; nothing is sent, and no cluster is needed.
+    ///
+    /// # Errors
+    /// A kubeconfig that cannot be used.
+    pub(crate) async fn namespace_or_default(&self) -> Result<String, Failure> {
+        if let Some(named) = self.namespace.clone().filter(|name| !name.is_empty()) {
+            return Ok(named);
+        }
+        match self.config().await {
+            Ok(config) => Ok(config.default_namespace),
+            Err(Failure::NoCluster) => Ok("default".to_owned()),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn config(&self) -> Result<Config, Failure> {
         let kubeconfig = match &self.kubeconfig {
             Some(path) => read(path)?,

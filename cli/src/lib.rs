@@ -8,7 +8,7 @@
 //! - `objects`: reading and writing objects of the cluster, and what is said where that fails;
 //! - `access`: the repository, its password and its storage, by restic's flags and variables;
 //! - `place`: the same by a Repository object and its Secret;
-//! - `session`: what a BackupSession says, in words;
+//! - `session`: what a BackupSession says, in words; `doctor`: what is wrong with an installation or a backup;
 //! - `exit`: what can go wrong, the one place that prints, and the exit codes;
 //! - `signals`: Ctrl-C and SIGTERM;
 //! - `allocator`: keeps the C library from holding memory that is no longer used;
@@ -23,10 +23,12 @@ mod backup;
 mod browse;
 mod check;
 mod cluster;
+mod completion;
 mod copy;
 mod create;
 mod delete;
 mod diff;
+mod doctor;
 mod download;
 mod exit;
 mod find;
@@ -38,6 +40,7 @@ mod pause;
 mod place;
 mod progress;
 mod prune;
+mod rbac;
 mod repair;
 mod restore_files;
 mod session;
@@ -89,6 +92,12 @@ pub fn run() -> ExitCode {
             Verb::Pause(args) => pause::run(&cluster, args, true).await,
             Verb::Resume(args) => pause::run(&cluster, args, false).await,
             Verb::Delete(args) => delete::run(&cluster, args).await,
+            Verb::Debug(args) => doctor::debug(&cluster, args).await,
+            Verb::Status(args) => doctor::status(&cluster, args).await,
+            Verb::Doctor(args) => doctor::run(&cluster, args).await,
+            Verb::Rbac(args) => rbac::run(&cluster, args).await,
+            Verb::Completion(args) => completion::completion(&args),
+            Verb::Version(args) => completion::version(&cluster, args).await,
         };
         // A lock that was dropped on the way out is removed in the background: without this, others would have to wait for it to go
         // stale. Whoever interrupts a second time does not wait.

@@ -2,7 +2,9 @@
 
 mod backup;
 mod check;
+mod create;
 mod demo;
+mod doctor;
 mod download;
 mod failures;
 mod prune;

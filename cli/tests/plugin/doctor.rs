@@ -1,0 +1,64 @@
+//! `status`, `doctor`, `debug backup`, `version`, `completion`.
+
+use serde_json::{Value, json};
+
+use crate::demo::Demo;
+
+#[tokio::test]
+async fn what_is_not_installed_is_named_with_what_to_do() {
+    let demo = Demo::new("status").await;
+    let said = demo.stash(&["status", "--stowage-namespace", "nowhere"]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.stdout.contains("9 of 9 served"), "{said:?}");
+    assert!(
+        said.stdout.contains("✗ Deployment nowhere/scheduler is missing: no schedule starts a session"),
+        "{said:?}"
+    );
+    let said = demo.stash(&["status", "--stowage-namespace", "nowhere", "-o", "json"]);
+    let said: Value = serde_json::from_str(&said.stdout).expect("JSON");
+    assert_eq!(said["installation"]["services"][0], json!({"name": "scheduler", "state": "missing"}));
+}
+
+#[tokio::test]
+async fn a_configuration_without_a_target_is_debugged_and_each_trouble_has_a_fix() {
+    let demo = Demo::new("debug").await;
+    demo.backup_configuration("nightly").await;
+    let page = demo.done(&["debug", "backup", "--backupconfig", "nightly"]);
+    assert!(page.contains("backs up    the whole cluster") && page.contains("No session yet."), "{page}");
+    assert!(
+        page.contains("names no ServiceAccount") && page.contains("was not looked at yet by the scheduler"),
+        "{page}"
+    );
+    demo.done(&["trigger", "nightly"]);
+    let session = demo.kubectl(&["get", "backupsessions", "-n", "debug", "-o", "jsonpath={.items[0].metadata.name}"]);
+    let stats = json!([{"hostname": "host-0", "phase": "Failed", "error": "wrong password for the repository"}]);
+    demo.status("backupsession", &session, json!({"phase": "Failed", "targets": [{"stats": stats}]}));
+    let page = demo.done(&["debug", "backup", "--backupconfig", "nightly"]);
+    assert!(page.contains(&format!("BackupSession {session} Failed")), "{page}");
+    assert!(page.contains("→ RESTIC_PASSWORD in the Repository's Secret is not that of the repository"), "{page}");
+    let json: Value = serde_json::from_str(&demo.done(&["debug", "backup", "--backupconfig", "nightly", "-o", "json"]))
+        .expect("JSON");
+    assert_eq!(json["sessions"][0]["phase"], "Failed");
+}
+
+#[tokio::test]
+async fn the_doctor_finds_a_missing_secret() {
+    let demo = Demo::new("doctor").await;
+    demo.backup_configuration("nightly").await;
+    demo.kubectl(&["delete", "secret", "secret", "-n", "doctor"]);
+    let said = demo.stash(&["doctor", "--backupconfig", "nightly"]);
+    assert_eq!(said.code, Some(1));
+    assert!(said.stdout.contains("✗ Secret doctor/secret of Repository doctor/repo does not exist"), "{said:?}");
+    assert!(said.stdout.contains("→ kubectl create secret generic -n doctor secret"), "{said:?}");
+}
+
+#[tokio::test]
+async fn versions_and_completions_are_printed() {
+    let demo = Demo::new("version").await;
+    let said = demo.done(&["version"]);
+    assert!(said.starts_with("kubectl-stash ") && said.contains("\nKubernetes v1."), "{said}");
+    assert_eq!(demo.done(&["version", "--client"]).lines().count(), 1);
+    for shell in ["bash", "zsh", "fish", "powershell"] {
+        assert!(demo.done(&["completion", shell]).contains("download"), "{shell}");
+    }
+}
