@@ -4,8 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help tools lint test soak fuzz rusoto demo demo-quick bench advisories images images-local
-.PHONY: help tools lint test soak fuzz rusoto demo bench advisories images images-local dist
+.PHONY: help tools lint test soak fuzz rusoto demo demo-quick bench advisories images images-local dist
 
 cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)
 export STOWAGE_TOOLS ?= $(cache)/stowage/tools

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     args::{ClusterArgs, LockArgs, Output},
     browse,
-    exit::{Failure, PARTIAL, print},
+    exit::{Failure, PARTIAL, note, print},
     human,
     place::{self, EndpointArgs},
     restore_files,
@@ -89,7 +89,7 @@ pub(crate) async fn run(cluster: &ClusterArgs, args: DownloadArgs) -> Result<Exi
     Ok(if damaged == 0 { ExitCode::SUCCESS } else { ExitCode::from(PARTIAL) })
 }
 
-/// One lock over all snapshots. Dropped on the way out it is removed in the background.
+/// One lock over all snapshots. Where it is dropped on the way out it is removed in the background.
 async fn download(repository: &Repository, args: &DownloadArgs) -> Result<Vec<(Wanted, RestoreSummary)>, Failure> {
     let all = repository.snapshots().await.map_err(Failure::repository("list the snapshots"))?;
     let wanted =
@@ -103,7 +103,11 @@ async fn download(repository: &Repository, args: &DownloadArgs) -> Result<Vec<(W
         let restored = restore_files::restore_below(repository, &one.snapshot, &args.paths, "", folder).await?;
         done.push((one, restored));
     }
-    drop(lock);
+    if let Some(lock) = lock
+        && let Err(error) = lock.release().await
+    {
+        note(&format!("The lock on the repository could not be removed ({error}); the next backup removes it."));
+    }
     Ok(done)
 }
 

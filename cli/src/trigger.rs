@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 use clap::Args;
 use futures::StreamExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use kube::{Api, ResourceExt, runtime::watcher};
+use kube::{
+    Api, ResourceExt,
+    runtime::{WatchStreamExt, watcher},
+};
 use proto::{
     crd::{BackupConfiguration, BackupSession, BackupSessionSpec, GROUP, Invoker, SessionPhase},
     names,
@@ -103,7 +106,7 @@ async fn follow(objects: &Objects, created: &BackupSession, args: &TriggerArgs) 
 /// The watch begins anew where it breaks. That what it says may be repeated, or left out, makes no difference: only changes are told.
 async fn ended(api: Api<BackupSession>, name: &str) -> Result<BackupSession, Failure> {
     let mut told = "";
-    let mut seen = std::pin::pin!(watcher::watch_object(api, name));
+    let mut seen = std::pin::pin!(watcher::watch_object(api, name).default_backoff());
     let mut failures = 0;
     while let Some(next) = seen.next().await {
         match next {
@@ -130,7 +133,7 @@ async fn ended(api: Api<BackupSession>, name: &str) -> Result<BackupSession, Fai
     Err(Failure::Wrong(format!("the watch of BackupSession {name} ended")))
 }
 
-/// Failures of the watch in a row. One is normal when an API server goes; many are a missing right.
+/// Failures of the watch in a row, with growing pauses in between. A few are normal when an API server goes; more are a missing right.
 const WATCH_FAILURES_MAX: u32 = 5;
 
 fn tell(session: &BackupSession, args: &TriggerArgs) -> Result<ExitCode, Failure> {

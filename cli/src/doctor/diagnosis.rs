@@ -172,7 +172,7 @@ fn fix_of_reason(reasons: &str, invoker: &BackupConfiguration, namespace: &str) 
         )
     } else if speaks_of(&["wrong password"]) {
         "RESTIC_PASSWORD in the Repository's Secret is not that of the repository: put the right one there".to_owned()
-    } else if speaks_of(&["locked", "lock "]) {
+    } else if speaks_of(&["is locked", "locked by"]) {
         "somebody else works on the repository; the next session tries again. If nobody does: kubectl stash unlock REPOSITORY".to_owned()
     } else if speaks_of(&["uploader", "no responders", "unavailable", "unreachable"]) {
         "see that uploader, NATS and the storage run: kubectl stash status".to_owned()
