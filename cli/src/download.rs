@@ -84,9 +84,12 @@ pub(crate) async fn run(cluster: &ClusterArgs, args: DownloadArgs) -> Result<Exi
         }
     };
     print(text.as_bytes())?;
-    let damaged = done.iter().filter(|(_, restored)| !restored.is_complete());
-    let damaged = damaged.map(|(_, restored)| restore_files::note_damage(restored)).count();
-    Ok(if damaged == 0 { ExitCode::SUCCESS } else { ExitCode::from(PARTIAL) })
+    let damaged: Vec<_> =
+        done.iter().map(|(_, restored)| restored).filter(|restored| !restored.is_complete()).collect();
+    for restored in &damaged {
+        restore_files::note_damage(restored);
+    }
+    Ok(if damaged.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(PARTIAL) })
 }
 
 /// One lock over all snapshots. Where it is dropped on the way out it is removed in the background.

@@ -1,6 +1,6 @@
 //! What the uploader is told to do with a Repository, and what it says of it.
 //!
-//! An order comes on [`SUBJECT_MAINTAIN`](crate::stream::SUBJECT_MAINTAIN); its result is the event
+//! An order comes on [`SUBJECT_MAINTAIN`]; its result is the event
 //! `repository.maintained`, whose subject is [`result_subject`]. Both carry the order's id.
 //!
 //! 1. **An order may come twice**, and several may come for one Repository: they are done at once, and each gets its result.
@@ -46,8 +46,9 @@ pub enum Work {
         retention: Option<RetentionPolicy>,
     },
     /// Delete every object of the repository: the Repository is being deleted and says so (`wipeOut`).
+    /// Orders are not signed, so that the uploader believes the Repository alone: it must be about to go, and ask for this.
     Wipe {
-        /// Its backend and Secret, as they were: the Repository may be gone when the order is done.
+        /// Its backend, as who ordered it saw it. Not used: what the Repository itself says counts.
         backend: Box<crate::crd::Backend>,
     },
 }

@@ -38,6 +38,20 @@ pub fn check_policy(repository: &Repository, claims: &Claims) -> Result<(), Refu
     Err(Refusal::new(Code::NotAllowed, usage::refusal(&session.namespace, repository_name, repository_namespace)))
 }
 
+/// Whether the data of a Repository may be deleted: it is about to go, and says that its data shall go with it. An order alone is
+/// not enough, as anybody who may publish on the bus can give one.
+///
+/// # Errors
+/// [`Code::NotAllowed`].
+pub fn check_wipe(repository: &Repository, name: &str) -> Result<(), Refusal> {
+    let is_going = repository.metadata.deletion_timestamp.is_some();
+    match (is_going, repository.spec.wipe_out.unwrap_or(false)) {
+        (true, true) => Ok(()),
+        (false, _) => Err(Refusal::new(Code::NotAllowed, format!("Repository {name} is not being deleted"))),
+        (true, false) => Err(Refusal::new(Code::NotAllowed, format!("Repository {name} does not say wipeOut"))),
+    }
+}
+
 /// Name of the Secret of a backend.
 ///
 /// # Errors
@@ -174,6 +188,18 @@ mod tests {
         assert!(reason(json!({}), &[("RESTIC_PASSWORD", "p")], None).contains("names no storage"));
         let local = json!({"local": {"mountPath": "/data", "hostPath": {"path": "/x"}}});
         assert!(reason(local, &[("RESTIC_PASSWORD", "p")], None).contains("the dump's own Pod"));
+    }
+
+    #[test]
+    fn only_a_repository_that_goes_and_asks_for_it_is_wiped() {
+        let may = |deleted: Option<&str>, wipe_out: Option<bool>| {
+            let repository = json!({
+                "metadata": {"name": "repo", "namespace": "demo", "deletionTimestamp": deleted}, "spec": {"wipeOut": wipe_out}
+            });
+            check_wipe(&serde_json::from_value(repository).expect("a Repository"), "demo/repo").is_ok()
+        };
+        assert!(may(Some("2026-01-01T00:00:00Z"), Some(true)));
+        assert!(!may(None, Some(true)) && !may(Some("2026-01-01T00:00:00Z"), None) && !may(None, None));
     }
 
     #[test]

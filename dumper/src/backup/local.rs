@@ -72,7 +72,11 @@ pub(super) async fn store(api: &Api, args: &BackupArgs, options: &DumpOptions) -
     Ok(Stored { saved, root, partial: outcome::incomplete(&ledger) })
 }
 
+/// The password, from the variable that the dispatcher sets from the Secret; else from the Secret itself, where this account may read it.
 async fn password(api: &Api, args: &BackupArgs) -> Result<Password, BackupError> {
+    if let Some(password) = std::env::var(KEY_PASSWORD).ok().filter(|password| !password.is_empty()) {
+        return Ok(Password::new(password.into_bytes()));
+    }
     let (namespace, name) = (&args.storage_secret_namespace, &args.storage_secret_name);
     let what = format!("Secret {namespace}/{name}");
     let secret: Secret = object(api, &format!("/api/v1/namespaces/{namespace}/secrets/{name}"), &what).await?;

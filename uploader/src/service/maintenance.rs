@@ -150,7 +150,7 @@ impl Board {
         for Waiting { order, deliveries, done } in orders {
             let started = Instant::now();
             let ended = match &order.work {
-                Work::Wipe { backend } => self.wipe(&order, backend).await.map(|()| begun(&order)),
+                Work::Wipe { .. } => self.wipe(&order).await.map(|()| begun(&order)),
                 Work::Maintain { retention } => self.maintain(&order, retention.as_ref(), &mut together).await,
             };
             let outcome = self.settle(&order, ended, deliveries, started).await;
@@ -266,9 +266,10 @@ impl Board {
         Ok(Together { integrity, total_bytes, snapshots: snapshots.len() as u64 })
     }
 
-    async fn wipe(&self, order: &Order, backend: &proto::crd::Backend) -> Result<(), Failure> {
+    /// Deletes the data of a Repository that is about to go and asks for it.
+    async fn wipe(&self, order: &Order) -> Result<(), Failure> {
         let at = &order.repository;
-        let storage = self.shared.repositories.storage(&at.namespace, &at.name, backend).await?;
+        let storage = self.shared.repositories.storage_to_wipe(&at.namespace, &at.name).await?;
         wipe::wipe(&*storage).await.map_err(|error| Failure {
             reason: format!("delete the repository's data: {}", chain(&error)),
             passes: true,

@@ -16,7 +16,7 @@ use proto::{
 use repository::{InitOptions, KdfParams, Repository, Version};
 use tracing::info;
 
-use crate::access::{Access, access, backend_of, check_policy, refusal, secret_name};
+use crate::access::{Access, access, backend_of, check_policy, check_wipe, refusal, secret_name};
 
 /// Open repositories that are kept. Each holds the ids of its blobs, 41 bytes a blob.
 const KEPT_MAX: usize = 8;
@@ -70,17 +70,19 @@ impl Repositories {
         Ok(self.opened(mark, access, false).await?.repository)
     }
 
-    /// The storage of a backend; nothing is sent yet.
+    /// The storage of a Repository whose data is to be deleted; nothing is sent yet.
     ///
     /// # Errors
-    /// Backend or Secret do not say where or how.
-    pub(super) async fn storage(
+    /// The Repository is not about to go, or does not ask for it; backend or Secret do not say where or how.
+    pub(super) async fn storage_to_wipe(
         &self,
         namespace: &str,
         name: &str,
-        backend: &crd::Backend,
     ) -> Result<Arc<dyn repository::Backend>, Refusal> {
         let full = format!("{namespace}/{name}");
+        let found = self.read(namespace, name).await?;
+        check_wipe(&found, &full)?;
+        let backend = backend_of(&found, &full)?;
         let secret = self.secret(namespace, &full, backend).await?;
         let access = access(&full, &BTreeMap::new(), backend, &secret, |name| std::env::var(name).ok())?;
         let connected = access.location.connect(&access.options);

@@ -125,6 +125,15 @@ async fn a_wipe_deletes_the_repository_and_nothing_beside_it() {
     }))
     .unwrap();
     let mut orders = Orders::new(&bed).await;
+    // An order alone deletes nothing: the Repository must ask for it, and be about to go.
+    orders.give("repo", Work::Wipe { backend: Box::new(backend.clone()) }).await;
+    assert!(
+        matches!(orders.result().await.outcome, Outcome::Failed { reason } if reason.contains("is not being deleted"))
+    );
+    assert!(bed.restic("repo").run(&["check"]).contains("no errors were found"));
+    let wanted = r#"{"metadata":{"finalizers":["stash"]},"spec":{"wipeOut":true}}"#;
+    bed.kubectl(&["-n", "demo", "patch", "repository.stash.appscode.com", "repo", "--type=merge", "-p", wanted]);
+    bed.kubectl(&["-n", "demo", "delete", "repository.stash.appscode.com", "repo", "--wait=false"]);
     for _ in 0..2 {
         orders.give("repo", Work::Wipe { backend: Box::new(backend.clone()) }).await;
         assert_eq!(orders.result().await.outcome, Outcome::Done);
