@@ -135,7 +135,7 @@ pub(crate) async fn run(cluster: &ClusterArgs, args: DoctorArgs) -> Result<ExitC
         examined => examined?,
     };
     for one in &examined {
-        findings.extend(diagnosis::findings(&Facts::read(&objects, one).await));
+        findings.extend(diagnosis::findings(&Facts::read(&objects, facts::CONFIGURATION, one).await));
     }
     let names: Vec<String> = examined.iter().map(ResourceExt::name_any).collect();
     let text = match args.output {

@@ -5,12 +5,12 @@ use std::{fmt::Write, process::ExitCode};
 use clap::{Args, Subcommand};
 use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
-use proto::crd::{BackupBatch, BackupConfiguration, Condition};
+use proto::crd::{BackupBatch, BackupConfiguration, BackupConfigurationSpec, BackupConfigurationStatus, Condition};
 use serde_json::{Value, json};
 
 use super::{
     Finding, diagnosis,
-    facts::{Facts, Run},
+    facts::{BATCH, CONFIGURATION, Facts, Run},
     pods, text_of,
 };
 use crate::{
@@ -47,8 +47,8 @@ struct DebugBackupArgs {
 pub(crate) async fn run(cluster: &ClusterArgs, args: DebugArgs) -> Result<ExitCode, Failure> {
     let DebugVerb::Backup(args) = args.what;
     let objects = cluster.objects().await?;
-    let invoker = invoker(&objects, &args.invoker).await?;
-    let facts = Facts::read(&objects, &invoker).await;
+    let (kind, invoker) = invoker(&objects, &args.invoker).await?;
+    let facts = Facts::read(&objects, kind, &invoker).await;
     let findings = diagnosis::findings(&facts);
     let text = match args.output {
         Output::Text => page(&facts) + &text_of(&findings),
@@ -58,33 +58,47 @@ pub(crate) async fn run(cluster: &ClusterArgs, args: DebugArgs) -> Result<ExitCo
     Ok(ExitCode::SUCCESS)
 }
 
-/// A batch is looked at as a configuration with the same repository, schedule and status; its members' targets are not examined.
-async fn invoker(objects: &Objects, args: &InvokerArgs) -> Result<BackupConfiguration, Failure> {
+/// A batch is shown by what it shares with a configuration; the targets of its members are not examined.
+async fn invoker(objects: &Objects, args: &InvokerArgs) -> Result<(&'static str, BackupConfiguration), Failure> {
     let namespace = &objects.namespace;
-    if let Some(name) = &args.backupconfig {
-        return objects.get(namespace, name).await;
+    match (&args.backupconfig, &args.backupbatch) {
+        (Some(name), _) => Ok((CONFIGURATION, objects.get(namespace, name).await?)),
+        (None, name) => Ok((BATCH, shared(objects.get(namespace, name.as_deref().unwrap_or_default()).await?))),
     }
-    let name = args.backupbatch.clone().unwrap_or_default();
-    let batch: BackupBatch = objects.get(namespace, &name).await?;
-    let conditions = batch.status.iter().flat_map(|status| status.conditions.iter().map(session::said));
-    let said: String = conditions.map(|line| format!("  {line}\n")).collect();
-    Err(Failure::Wrong(format!(
-        "BackupBatch {namespace}/{name}: only its conditions are known to this verb. {}",
-        if said.is_empty() { "It has none: see that the scheduler runs." } else { said.trim() }
-    )))
+}
+
+/// Repository, schedule, settings (its own, else those of the first member that has some) and state of a batch.
+fn shared(batch: BackupBatch) -> BackupConfiguration {
+    let BackupBatch { metadata, spec, status } = batch;
+    let of_member = || spec.members.iter().find_map(|member| member.runtime_settings.clone());
+    let runtime_settings = spec.runtime_settings.clone().or_else(of_member);
+    let spec = BackupConfigurationSpec {
+        repository: spec.repository,
+        schedule: spec.schedule,
+        paused: spec.paused,
+        runtime_settings,
+        retention_policy: spec.retention_policy,
+        ..BackupConfigurationSpec::default()
+    };
+    let status = status.map(|status| BackupConfigurationStatus {
+        conditions: status.conditions,
+        phase: status.phase,
+        ..BackupConfigurationStatus::default()
+    });
+    BackupConfiguration { metadata, spec, status }
 }
 
 fn page(facts: &Facts) -> String {
-    let Facts { invoker, namespace, .. } = facts;
+    let Facts { kind, invoker, namespace, .. } = facts;
     let spec = &invoker.spec;
     let target = spec.target.as_ref().and_then(|target| target.ref_.as_ref()).map_or_else(
-        || "the whole cluster".to_owned(),
+        || if *kind == BATCH { "its members".to_owned() } else { "the whole cluster".to_owned() },
         |target| {
             let part = |part: &Option<String>| part.clone().unwrap_or_default();
             format!("{} {}", part(&target.kind), part(&target.name))
         },
     );
-    let mut text = format!("BackupConfiguration {namespace}/{}\n", invoker.name_any());
+    let mut text = format!("{kind} {namespace}/{}\n", invoker.name_any());
     let task = spec.task.as_ref().and_then(|task| task.name.as_deref()).unwrap_or("none");
     let repository = spec.repository.as_ref().map_or("none", |repository| repository.name.as_str());
     let schedule = spec.schedule.as_deref().unwrap_or("none");
@@ -148,7 +162,7 @@ fn json_of(facts: &Facts, findings: &[Finding]) -> Value {
         })
     };
     json!({
-        "name": facts.invoker.name_any(), "namespace": facts.namespace,
+        "kind": facts.kind, "name": facts.invoker.name_any(), "namespace": facts.namespace,
         "phase": facts.invoker.status.as_ref().and_then(|status| status.phase),
         "conditions": conditions(facts), "sessions": facts.runs.iter().map(run).collect::<Vec<_>>(), "findings": findings,
     })

@@ -3,7 +3,7 @@
 use kube::ResourceExt;
 use proto::{
     backend,
-    crd::{BackupConfiguration, Provider, Repository, SessionPhase},
+    crd::{Provider, Repository, SessionPhase},
     usage,
 };
 
@@ -27,7 +27,7 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
 }
 
 fn at(facts: &Facts) -> String {
-    format!("BackupConfiguration {}/{}", facts.namespace, facts.invoker.name_any())
+    format!("{} {}/{}", facts.kind, facts.namespace, facts.invoker.name_any())
 }
 
 fn of_repository(facts: &Facts, found: &mut Vec<Finding>) {
@@ -148,7 +148,7 @@ fn of_run(facts: &Facts, run: &Run, found: &mut Vec<Finding>) {
         Some(end) => {
             let reasons = session::reasons(&run.session).join("; ");
             let reasons = if reasons.is_empty() { "without a reason".to_owned() } else { reasons };
-            let fix = fix_of_reason(&reasons, &facts.invoker, &facts.namespace);
+            let fix = fix_of_reason(&reasons, facts);
             found.push(Finding::new(format!("{name} ended as {end:?}: {reasons}"), fix));
         }
         None if session::phase(&run.session) == "not taken up yet" => {
@@ -163,7 +163,8 @@ fn of_run(facts: &Facts, run: &Run, found: &mut Vec<Finding>) {
 }
 
 /// What to do about a failure, by what its reason speaks of.
-fn fix_of_reason(reasons: &str, invoker: &BackupConfiguration, namespace: &str) -> String {
+fn fix_of_reason(reasons: &str, facts: &Facts) -> String {
+    let Facts { invoker, namespace, .. } = facts;
     let speaks_of = |words: &[&str]| words.iter().any(|word| reasons.to_lowercase().contains(word));
     let account = facts::account(invoker).unwrap_or_else(|| "backup-reader".to_owned());
     if speaks_of(&["forbidden", "not allowed to list", "cannot list"]) {
@@ -178,6 +179,8 @@ fn fix_of_reason(reasons: &str, invoker: &BackupConfiguration, namespace: &str) 
         "see that uploader, NATS and the storage run: kubectl stash status".to_owned()
     } else if speaks_of(&["oomkilled", "memory"]) {
         "raise spec.runtimeSettings.container.resources.limits.memory".to_owned()
+    } else if facts.kind == facts::BATCH {
+        "remove the cause; the next session starts at the schedule".to_owned()
     } else {
         format!("when the cause is removed: kubectl stash trigger -n {namespace} {} --wait", invoker.name_any())
     }
@@ -193,6 +196,7 @@ mod tests {
     fn facts(invoker: Value, repository: Value) -> Facts {
         let read = serde_json::from_value;
         Facts {
+            kind: facts::CONFIGURATION,
             invoker: read(invoker).expect("a BackupConfiguration"),
             namespace: "demo".to_owned(),
             namespace_labels: Default::default(),

@@ -17,6 +17,10 @@ pub(super) const SESSIONS_SHOWN: usize = 3;
 /// Objects of one kind that are looked at, newest sessions' among them.
 const OBJECTS_MAX: u32 = 500;
 
+/// The two kinds of invokers.
+pub(super) const CONFIGURATION: &str = "BackupConfiguration";
+pub(super) const BATCH: &str = "BackupBatch";
+
 /// A session with its Jobs and Pods.
 pub(super) struct Run {
     pub(super) session: BackupSession,
@@ -26,6 +30,8 @@ pub(super) struct Run {
 
 /// Everything that a diagnosis needs.
 pub(super) struct Facts {
+    /// Kind of the invoker; a batch is shown by what it shares with a configuration.
+    pub(super) kind: &'static str,
     pub(super) invoker: BackupConfiguration,
     pub(super) namespace: String,
     pub(super) namespace_labels: BTreeMap<String, String>,
@@ -37,7 +43,7 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    pub(super) async fn read(objects: &Objects, invoker: &BackupConfiguration) -> Self {
+    pub(super) async fn read(objects: &Objects, kind: &'static str, invoker: &BackupConfiguration) -> Self {
         let namespace = invoker.namespace().unwrap_or_else(|| objects.namespace.clone());
         let own: Api<Namespace> = Api::all(objects.client.clone());
         let labels = own.get_opt(&namespace).await.ok().flatten().and_then(|own| own.metadata.labels);
@@ -50,7 +56,8 @@ impl Facts {
         };
         Self {
             secret: secret(objects, &repository).await,
-            runs: runs(objects, invoker, &namespace).await,
+            runs: runs(objects, kind, invoker, &namespace).await,
+            kind,
             namespace_labels: labels.unwrap_or_default(),
             invoker: invoker.clone(),
             namespace,
@@ -84,11 +91,10 @@ async fn secret(objects: &Objects, repository: &Seen<Repository>) -> Seen<Secret
     }
 }
 
-async fn runs(objects: &Objects, invoker: &BackupConfiguration, namespace: &str) -> Vec<Run> {
+async fn runs(objects: &Objects, kind: &str, invoker: &BackupConfiguration, namespace: &str) -> Vec<Run> {
     let mut sessions: Vec<BackupSession> = some(objects, namespace).await;
     let name = invoker.name_any();
-    sessions
-        .retain(|one| one.spec.invoker.as_ref().is_some_and(|by| by.kind == "BackupConfiguration" && by.name == name));
+    sessions.retain(|one| one.spec.invoker.as_ref().is_some_and(|by| by.kind == kind && by.name == name));
     sessions.sort_by_key(|one| std::cmp::Reverse(one.creation_timestamp().map(|time| time.0)));
     sessions.truncate(SESSIONS_SHOWN);
     let jobs: Vec<Job> = some(objects, namespace).await;

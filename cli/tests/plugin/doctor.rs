@@ -42,6 +42,23 @@ async fn a_configuration_without_a_target_is_debugged_and_each_trouble_has_a_fix
 }
 
 #[tokio::test]
+async fn a_batch_is_debugged_too() {
+    let demo = Demo::new("debug-batch").await;
+    let spec = json!({
+        "schedule": "@daily", "repository": {"name": "gone"}, "retentionPolicy": {"name": "k", "keepLast": 1, "prune": true},
+        "members": [{"task": {"name": "t"}, "runtimeSettings": {"pod": {"serviceAccountName": "reader"}}}],
+    });
+    demo.custom("v1beta1", "BackupBatch", "backupbatches", "all", spec).await;
+    let page = demo.done(&["debug", "backup", "--backupbatch", "all"]);
+    assert!(page.starts_with("BackupBatch debug-batch/all\n  backs up    its members\n"), "{page}");
+    assert!(
+        page.contains("✗ BackupBatch debug-batch/all stores in Repository debug-batch/gone, which does not exist"),
+        "{page}"
+    );
+    assert!(page.contains("ServiceAccount debug-batch/reader of BackupBatch debug-batch/all does not exist"), "{page}");
+}
+
+#[tokio::test]
 async fn the_doctor_finds_a_missing_secret() {
     let demo = Demo::new("doctor").await;
     demo.backup_configuration("nightly").await;
