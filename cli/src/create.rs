@@ -38,27 +38,37 @@ enum CreateVerb {
 
 /// Creates or changes the object, or prints it.
 pub(crate) async fn run(cluster: &ClusterArgs, args: CreateArgs) -> Result<ExitCode, Failure> {
-    let objects = cluster.objects().await?;
     match args.what {
-        CreateVerb::Repository(flags) => put(&objects, flags.object(&objects.namespace)?, flags.print).await?,
+        CreateVerb::Repository(flags) => put(cluster, |namespace| flags.object(namespace), flags.print).await?,
         CreateVerb::BackupConfiguration(flags) => {
-            put(&objects, flags.object(&objects.namespace)?, flags.print).await?;
+            put(cluster, |namespace| flags.object(namespace), flags.print).await?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn put<K: Known>(objects: &Objects, object: K, only_print: bool) -> Result<(), Failure> {
+async fn put<K: Known>(
+    cluster: &ClusterArgs,
+    object: impl Fn(&str) -> Result<K, Failure>,
+    only_print: bool,
+) -> Result<(), Failure> {
     if only_print {
+        let object = object(&cluster.namespace_or_default().await?)?;
         let yaml = serde_saphyr::to_string(&object).map_err(|error| Failure::Wrong(format!("write YAML: {error}")))?;
         return print(yaml.as_bytes());
     }
+    let objects = cluster.objects().await?;
+    let object = object(&objects.namespace)?;
+    apply(&objects, &object).await
+}
+
+async fn apply<K: Known>(objects: &Objects, object: &K) -> Result<(), Failure> {
     let (kind, name) = (K::kind(&()), object.meta().name.clone().unwrap_or_default());
     let (namespace, api) = (&objects.namespace, objects.api::<K>(&objects.namespace));
     let failed = |what: &str, error| objects.failed(&format!("{what} {kind} {namespace}/{name}"), error);
     let before = api.get_opt(&name).await.map_err(|error| failed("read", error))?;
     let parameters = PatchParams::apply(FIELD_MANAGER).force();
-    let after = api.patch(&name, &parameters, &Patch::Apply(&object)).await;
+    let after = api.patch(&name, &parameters, &Patch::Apply(object)).await;
     let after = after.map_err(|error| failed("create", error))?;
     let verb = match before {
         None => "created",

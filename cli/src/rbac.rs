@@ -17,7 +17,9 @@ use crate::{
 #[command(long_about = "Print the least rights that a backup needs.\n\n\
     Prints a ServiceAccount in the namespace of the BackupConfiguration, a ClusterRole with get and list for the chosen resources, and the \
     binding of both. Nothing is sent to the cluster. Without --kinds everything can be read, Secrets included: who may create Pods in that \
-    namespace can then use it, so give such a ServiceAccount a namespace of its own.")]
+    namespace can then use it, so give such a ServiceAccount a namespace of its own.\n\n\
+    With --kinds the backup has to leave the other kinds out as well, as `kubectl stash backup --include-resources` does: a kind that it \
+    lists and may not read makes its snapshot partial, and a session Failed.")]
 #[command(after_help = "Examples:
   # A backup of the whole cluster
   kubectl stash rbac -n demo --service-account cluster-reader | kubectl apply -f -

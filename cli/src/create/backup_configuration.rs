@@ -47,7 +47,7 @@ pub(super) struct BackupConfigurationFlags {
     /// Task that makes the backup
     #[arg(long, value_name = "NAME", default_value = "kubedump-backup-0.1.0")]
     task: String,
-    /// Parameters of the Task: sanitize, labelSelector, includeDependants, ignoreGroupKinds (repeatable)
+    /// Parameters of the Task: sanitize, labelSelector, includeDependants (repeatable)
     #[arg(long, value_name = "NAME=VALUE", value_parser = param)]
     task_params: Vec<Param>,
     /// How to store

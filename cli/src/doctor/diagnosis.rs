@@ -19,6 +19,7 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
     let mut found = Vec::new();
     of_repository(facts, &mut found);
     of_account(facts, &mut found);
+    of_rights(facts, &mut found);
     of_conditions(facts, &mut found);
     if let Some(run) = facts.runs.first() {
         of_run(facts, run, &mut found);
@@ -114,6 +115,22 @@ fn of_account(facts: &Facts, found: &mut Vec<Finding>) {
     }
 }
 
+/// Rights are told of only where they matter: a session that succeeded shows that they suffice for what it was to read.
+fn of_rights(facts: &Facts, found: &mut Vec<Finding>) {
+    let has_succeeded = facts.runs.iter().any(|run| session::end(&run.session) == Some(SessionPhase::Succeeded));
+    let account = facts::account(&facts.invoker).filter(|_| facts.account != Seen::Absent);
+    let Some(account) = account.filter(|_| !has_succeeded && facts.may_list == Seen::There(false)) else { return };
+    let namespace = &facts.namespace;
+    let (place, flag) = match facts::place(&facts.invoker, namespace) {
+        Some(target) => (format!("namespace {target}"), format!(" --target-namespace {target}")),
+        None => ("the cluster".to_owned(), String::new()),
+    };
+    found.push(Finding::new(
+        format!("ServiceAccount {namespace}/{account} may not list every kind of {place}: what it may not read makes the session Failed"),
+        format!("kubectl stash rbac -n {namespace} --service-account {account}{flag} | kubectl apply -f -"),
+    ));
+}
+
 /// What the scheduler says, unless the cause was found already.
 fn of_conditions(facts: &Facts, found: &mut Vec<Finding>) {
     let Some(status) = facts.invoker.status.as_ref().filter(|status| status.phase.is_some()) else {
@@ -205,6 +222,7 @@ mod tests {
                 serde_json::from_value::<Secret>(json!({"data": {"RESTIC_PASSWORD": "cA=="}})).expect("a Secret"),
             ),
             account: Seen::There(()),
+            may_list: Seen::There(true),
             runs: Vec::new(),
         }
     }
@@ -250,6 +268,17 @@ mod tests {
         let mut new = invoker();
         new["status"] = json!(null);
         assert!(only(&facts(new, repository())).what.contains("was not looked at yet"));
+    }
+
+    #[test]
+    fn missing_rights_are_told_until_a_session_succeeded() {
+        let mut facts = facts(invoker(), repository());
+        facts.may_list = Seen::There(false);
+        assert!(only(&facts).what.contains("may not list every kind of the cluster"));
+        let session = json!({"metadata": {"name": "s"}, "spec": {}, "status": {"phase": "Succeeded"}});
+        let session = serde_json::from_value(session).expect("a session");
+        facts.runs = vec![Run { session, jobs: Vec::new(), pods: Vec::new() }];
+        assert_eq!(findings(&facts), []);
     }
 
     #[test]

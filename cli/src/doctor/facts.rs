@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::{
+    authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec},
     batch::v1::Job,
     core::v1::{Namespace, Pod, Secret, ServiceAccount},
 };
-use kube::{Api, ResourceExt, api::ListParams};
+use kube::{
+    Api, ResourceExt,
+    api::{ListParams, PostParams},
+};
 use proto::crd::{BackupConfiguration, BackupSession, Repository};
 
 use super::Seen;
@@ -38,6 +42,8 @@ pub(super) struct Facts {
     pub(super) repository: Seen<Repository>,
     pub(super) secret: Seen<Secret>,
     pub(super) account: Seen<()>,
+    /// Whether the ServiceAccount may list every kind where the target is.
+    pub(super) may_list: Seen<bool>,
     /// The newest ones, newest first.
     pub(super) runs: Vec<Run>,
 }
@@ -56,6 +62,7 @@ impl Facts {
         };
         Self {
             secret: secret(objects, &repository).await,
+            may_list: may_list(objects, invoker, &namespace).await,
             runs: runs(objects, kind, invoker, &namespace).await,
             kind,
             namespace_labels: labels.unwrap_or_default(),
@@ -71,6 +78,42 @@ impl Facts {
 pub(super) fn account(invoker: &BackupConfiguration) -> Option<String> {
     let pod = invoker.spec.runtime_settings.as_ref()?.pod.as_ref()?;
     pod.service_account_name.clone().filter(|name| !name.is_empty())
+}
+
+/// Asks the API server about the ServiceAccount, as `kubectl auth can-i --as` does.
+async fn may_list(objects: &Objects, invoker: &BackupConfiguration, namespace: &str) -> Seen<bool> {
+    let account = account(invoker).unwrap_or_else(|| "default".to_owned());
+    let resource_attributes = ResourceAttributes {
+        verb: Some("list".to_owned()),
+        group: Some("*".to_owned()),
+        resource: Some("*".to_owned()),
+        namespace: place(invoker, namespace),
+        ..ResourceAttributes::default()
+    };
+    let groups = [
+        "system:serviceaccounts".to_owned(),
+        format!("system:serviceaccounts:{namespace}"),
+        "system:authenticated".to_owned(),
+    ];
+    let spec = SubjectAccessReviewSpec {
+        user: Some(format!("system:serviceaccount:{namespace}:{account}")),
+        groups: Some(groups.to_vec()),
+        resource_attributes: Some(resource_attributes),
+        ..SubjectAccessReviewSpec::default()
+    };
+    let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
+    let api: Api<SubjectAccessReview> = Api::all(objects.client.clone());
+    let asked = api.create(&PostParams::default(), &review).await;
+    Seen::of(asked.map(|answer| answer.status.map(|status| status.allowed)))
+}
+
+/// The namespace that is read; `None` for the whole cluster.
+pub(super) fn place(invoker: &BackupConfiguration, namespace: &str) -> Option<String> {
+    let target = invoker.spec.target.as_ref()?.ref_.as_ref()?;
+    match target.kind.as_deref() {
+        Some("Namespace") => target.name.clone(),
+        _ => Some(target.namespace.clone().unwrap_or_else(|| namespace.to_owned())),
+    }
 }
 
 async fn repository(objects: &Objects, invoker: &BackupConfiguration, namespace: &str) -> Seen<Repository> {

@@ -1,6 +1,9 @@
 //! `status`, `doctor`, `debug backup`, `version`, `completion`.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use testkit::wait_for;
 
 use crate::demo::Demo;
 
@@ -67,6 +70,34 @@ async fn the_doctor_finds_a_missing_secret() {
     assert_eq!(said.code, Some(1));
     assert!(said.stdout.contains("✗ Secret doctor/secret of Repository doctor/repo does not exist"), "{said:?}");
     assert!(said.stdout.contains("→ kubectl create secret generic -n doctor secret"), "{said:?}");
+}
+
+#[tokio::test]
+async fn the_doctor_asks_what_the_service_account_may() {
+    let demo = Demo::new("doctor-rights").await;
+    demo.kubectl(&["create", "serviceaccount", "rights-reader", "-n", "doctor-rights"]);
+    let create = [
+        "create",
+        "backupconfig",
+        "nightly",
+        "--repo-name",
+        "repo",
+        "--schedule",
+        "@daily",
+        "--keep-last",
+        "1",
+        "--service-account",
+        "rights-reader",
+    ];
+    demo.done(&create);
+    let may_not = || {
+        demo.stash(&["doctor", "--backupconfig", "nightly"]).stdout.contains("may not list every kind of the cluster")
+    };
+    assert!(may_not());
+    let file = demo.machine.path("rbac.yaml");
+    std::fs::write(&file, demo.done(&["rbac", "--service-account", "rights-reader"])).expect("written");
+    demo.kubectl(&["apply", "-f", &file.display().to_string()]);
+    wait_for(Duration::from_secs(60), || async { !may_not() }).await;
 }
 
 #[tokio::test]
