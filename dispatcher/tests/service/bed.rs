@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 use testkit::{ControlPlane, FaultProxy, NatsServer, Pushgateway, Server, ServerCommand, User, wait_for};
 
 /// Time for anything to happen on a machine that compiles meanwhile.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
 
 pub(crate) struct Bed {
     // Dropped in this order.
