@@ -103,6 +103,11 @@ impl NatsServer {
         &self.url
     }
 
+    /// Folder of the streams.
+    pub fn store(&self) -> std::path::PathBuf {
+        self.folder.path().join("store")
+    }
+
     /// The running server, for example to let it hang with the signal `STOP`.
     ///
     /// # Panics

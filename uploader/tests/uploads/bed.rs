@@ -262,15 +262,21 @@ impl Bed {
 
 /// Whether a GET gives 200.
 pub(crate) async fn is_ok(url: &str) -> bool {
+    body(url).await.starts_with("HTTP/1.1 200")
+}
+
+/// The whole answer to a GET; empty where there is none.
+pub(crate) async fn body(url: &str) -> String {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let rest = url.trim_start_matches("http://");
     let (address, path) = rest.split_once('/').unwrap();
-    let Ok(mut stream) = tokio::net::TcpStream::connect(address).await else { return false };
+    let Ok(mut stream) = tokio::net::TcpStream::connect(address).await else { return String::new() };
     let request = format!("GET /{path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
     let mut answer = String::new();
-    stream.write_all(request.as_bytes()).await.is_ok()
-        && stream.read_to_string(&mut answer).await.is_ok()
-        && answer.starts_with("HTTP/1.1 200")
+    let asked = stream.write_all(request.as_bytes()).await;
+    // What came before a broken connection is shown, too.
+    let _ = (asked, stream.read_to_string(&mut answer).await);
+    answer
 }
 
 /// Shared by tests that run uploads beside each other.

@@ -9,7 +9,7 @@ use proto::upload::SUBJECT_OPEN;
 use testkit::NatsServer;
 
 use crate::{
-    bed::{Bed, PASSWORD},
+    bed::{Bed, PASSWORD, body},
     relay::{Fate, Relay},
 };
 
@@ -48,7 +48,8 @@ fn assert_folder_is_clean(folder: &Path) {
 async fn no_marked_secret_is_seen_on_the_bus_in_logs_events_or_storage() {
     let bed = Bed::new().await;
     bed.kubectl(&["-n", "demo", "create", "secret", "generic", "marked", &format!("--from-literal=key={MARKER}")]);
-    let other = NatsServer::start().await;
+    let monitor = testkit::Port::reserve().unwrap();
+    let other = NatsServer::start_with(&["--http_port", &monitor.number().to_string()]).await;
     let uploader = bed.uploader_on("uploader-1", other.url(), &["--log-level", "trace"]).await;
     let back = async_nats::connect(other.url()).await.unwrap();
     let mut everything = back.subscribe(">").await.unwrap();
@@ -76,6 +77,12 @@ async fn no_marked_secret_is_seen_on_the_bus_in_logs_events_or_storage() {
     assert!(!log.is_empty());
     assert_clean("the uploader's log", &log);
     assert_folder_is_clean(&bed.s3.bucket("backups"));
+    assert_folder_is_clean(&other.store());
+    for page in ["varz", "connz?subs=1", "subsz?subs=1", "jsz?streams=1&consumers=1&config=1"] {
+        let shown = body(&format!("http://127.0.0.1:{}/{page}", monitor.number())).await;
+        assert!(shown.contains('{'), "{page}");
+        assert_clean(page, shown.as_bytes());
+    }
     // Compressed: nothing of what went by decompresses to it.
     for message in &seen {
         for start in
