@@ -6,7 +6,7 @@ use std::{error::Error, sync::Arc, time::Instant};
 use async_nats::Client;
 use dumper::{
     sink::{File, Sink as _, StreamSink, Writer as _},
-    upload::{Access, Link, Opening},
+    upload::{Access, Link, LinkError, Opening},
 };
 use futures::StreamExt as _;
 use jiff::Timestamp;
@@ -34,7 +34,14 @@ pub(crate) async fn run(megabytes: u64) -> Result<(), Box<dyn Error>> {
     let opens = back.subscribe(SUBJECT_OPEN).await?;
     back.flush().await?;
     let receiving = tokio::spawn(receive(back, opens, key));
-    let Opening::Opened(link) = Link::open(&front, &access, 1).await? else { return Err("it was not opened".into()) };
+    let opened = loop {
+        match Link::open(&front, &access, 1).await {
+            // The server has not seen the subscription yet.
+            Err(LinkError::NoUploader) => {}
+            opened => break opened?,
+        }
+    };
+    let Opening::Opened(link) = opened else { return Err("it was not opened".into()) };
     let payload = frames_bytes_max(front.server_info().max_payload).ok_or("max_payload is too small")?;
     let (sink, chunks) = StreamSink::new(payload);
     let sink = Arc::new(sink);
