@@ -1,6 +1,6 @@
 //! What can be seen of a dump by who sees everything but the two programs' memory.
 
-use std::{io::Write as _, path::Path, process::Command};
+use std::{io::Read as _, path::Path};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use dumper::upload::UploadError;
@@ -85,18 +85,14 @@ async fn no_marked_secret_is_seen_on_the_bus_in_logs_events_or_storage() {
     }
     // Compressed: nothing of what went by decompresses to it.
     for message in &seen {
-        for start in
-            message.windows(4).enumerate().filter(|(_, bytes)| *bytes == [0x28, 0xb5, 0x2f, 0xfd]).map(|(at, _)| at)
-        {
-            let mut child = Command::new("zstd")
-                .args(["-dcq"])
-                .stdin(std::process::Stdio::piped())
-                .stdout(std::process::Stdio::piped())
-                .stderr(std::process::Stdio::null())
-                .spawn()
-                .unwrap();
-            let _ = child.stdin.take().unwrap().write_all(&message[start..]);
-            assert_clean("a message, decompressed", &child.wait_with_output().unwrap().stdout);
+        let magic = |bytes: &[u8]| bytes == [0x28, 0xb5, 0x2f, 0xfd];
+        for start in message.windows(4).enumerate().filter(|(_, bytes)| magic(bytes)).map(|(at, _)| at) {
+            let mut text = Vec::new();
+            if let Ok(mut decoder) = zstd::stream::read::Decoder::new(&message[start..]) {
+                // What comes before it breaks counts, too.
+                let _ = decoder.read_to_end(&mut text);
+            }
+            assert_clean("a message, decompressed", &text);
         }
     }
 }
