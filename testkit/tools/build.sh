@@ -141,7 +141,8 @@ node_runtime() {
   [[ $(uname) == Linux ]] || return 0
   for program in "${node_programs[@]}"; do command -v "$program" >/dev/null || missing+=("$program"); done
   [[ -e /usr/lib/cni/bridge || -e /opt/cni/bin/bridge || -e /usr/libexec/cni/bridge ]] || missing+=("network plugins")
-  if [[ ${#missing[@]} == 0 ]] || install_packages "${node_packages[@]}"; then return 0; fi
+  # In a shell of its own: what cannot be installed here only means that some tests are skipped.
+  if [[ ${#missing[@]} == 0 ]] || (install_packages "${node_packages[@]}"); then return 0; fi
   say "tests that run Pods will be skipped: ${missing[*]} missing (as root on Debian, this installs them)"
 }
 
